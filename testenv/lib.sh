@@ -1,0 +1,400 @@
+# Shared by the commands in this folder: names, places, how a server is found, started
+# and stopped. See README.md.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+USER_NAME=changeling
+PASSWORD=changeling
+DEADLINE=60 # seconds a server has to become ready or to stop
+
+say() { echo "testenv: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+own_folder() { mkdir -p "$1" && cd "$1" && pwd -P; }
+RUN=$(own_folder "${CHANGELING_TESTENV_RUN:-$HERE/run}")
+CACHE=$(own_folder "${CHANGELING_TESTENV_CACHE:-$HERE/cache}")
+# below 32768, where the kernel takes no ports for outgoing connections
+BASE_PORT=${CHANGELING_TESTENV_PORT:-23300}
+
+# every server there is, and its distance from the base port
+declare -A OFFSET=(
+  [mysql-primary]=0 [mysql-replica]=1
+  [mysql-nogtid]=2 [mysql-compressed]=3 [mysql-minimal]=4 [mysql-semisync]=5
+  [mysql-smallpacket]=6 [mysql-scratch]=7 [mysql-tls]=8
+  [mariadb-primary]=20 [mariadb-replica]=21
+  [mariadb-compressed]=22 [mariadb-minimal]=23 [mariadb-scratch]=24
+)
+
+names() { printf '%s\n' "${!OFFSET[@]}" | sort; }
+
+# select_server NAME: sets the variables the functions below work on
+select_server() {
+  NAME=$1
+  [ -n "${OFFSET[$NAME]:-}" ] || die "no server is called '$NAME'; there are: $(names | tr '\n' ' ')"
+  FLAVOUR=${NAME%%-*}
+  DIR=$RUN/$NAME
+  DATA=$DIR/data
+  LOG=$DIR/error.log
+  PORT=$((BASE_PORT + OFFSET[$NAME]))
+  SOCKET=$(socket_path "$DIR/sock")
+  EXTERNAL=$(external_server)
+}
+
+# a path a Unix socket can have: at most about 100 characters
+socket_path() {
+  local path=$1 short
+  if [ ${#path} -ge 100 ]; then
+    short=${TMPDIR:-/tmp}/changeling-$(printf %s "$path" | cksum | cut -d ' ' -f 1)
+    mkdir -p -m 700 "$short"
+    path=$short/sock
+    [ ${#path} -lt 100 ] || die "the socket path $path is too long; set TMPDIR to a shorter folder"
+  fi
+  echo "$path"
+}
+
+# HOST:PORT:USER:PASSWORD of a server the user runs in place of NAME
+external_server() {
+  case $NAME in
+    mysql-primary) echo "${CHANGELING_TEST_MYSQL:-}" ;;
+    mysql-replica) echo "${CHANGELING_TEST_MYSQL_REPLICA:-}" ;;
+    mariadb-primary) echo "${CHANGELING_TEST_MARIADB:-}" ;;
+    mariadb-replica) echo "${CHANGELING_TEST_MARIADB_REPLICA:-}" ;;
+  esac
+}
+
+# ---- where the programs come from ----------------------------------------------------
+
+# find_programs FLAVOUR: sets SERVER and CLIENT (commands), BASE (the installation), TZINFO
+find_programs() {
+  local flavour=$1 named program
+  case $flavour in
+    mysql) named=${CHANGELING_MYSQLD:-} program=mysqld ;;
+    mariadb) named=${CHANGELING_MARIADBD:-} program=mariadbd ;;
+  esac
+  if [ -n "$named" ]; then
+    [ -x "$named" ] || die "CHANGELING_${program^^} names $named, which is not a program"
+    installed_programs "$flavour" "$named"
+  elif named=$(command -v $program) && is_flavour "$flavour" "$named"; then
+    installed_programs "$flavour" "$named"
+  elif [ -e "$CACHE/$flavour/.complete" ] || debian_possible; then
+    debian_programs "$flavour"
+  else
+    die "no $program found: install MySQL 8 or later and MariaDB 10.11 or later, or name the programs in CHANGELING_MYSQLD and CHANGELING_MARIADBD, or use Docker with testenv/compose.yaml"
+  fi
+}
+
+is_flavour() {
+  case $("$2" --no-defaults --version 2>/dev/null) in
+    *MariaDB*) [ "$1" = mariadb ] ;;
+    *) [ "$1" = mysql ] ;;
+  esac
+}
+
+installed_programs() {
+  local flavour=$1 server
+  server=$(readlink -f "$2")
+  BASE=$(dirname "$(dirname "$server")")
+  SERVER=("$server" --no-defaults --basedir="$BASE")
+  CLIENT=("$(beside "$BASE" "$flavour")")
+  TZINFO=("$(beside "$BASE" mariadb-tzinfo-to-sql mysql_tzinfo_to_sql)")
+  [ -n "${CLIENT[0]}" ] || die "found $server but no client program '$flavour' beside it or on PATH"
+}
+
+# the first of the programs that is in BASE/bin or on PATH
+beside() {
+  local base=$1 program; shift
+  for program in "$@"; do
+    if [ -x "$base/bin/$program" ]; then echo "$base/bin/$program"; return; fi
+    command -v "$program" && return
+  done
+  echo ""
+}
+
+# Debian's programs run with the loader and libraries that came with them
+debian_programs() {
+  local flavour=$1 lib loader share program tzinfo
+  BASE=$CACHE/$flavour/usr
+  case $flavour in
+    mysql)
+      debian_unpack mysql sid "mysql-server-core mysql-client-core" ""
+      program=mysqld tzinfo=mysql_tzinfo_to_sql ;;
+    mariadb)
+      debian_unpack mariadb bookworm "mariadb-server-core mariadb-client-core" "mariadb-server mariadb-client"
+      program=mariadbd tzinfo=mariadb-tzinfo-to-sql ;;
+  esac
+  lib=$(echo "$BASE"/lib/*-linux-gnu)
+  loader=("$lib"/ld-linux-*.so.*)
+  loader=("${loader[0]}" --library-path "$lib:$lib/private")
+  share=$BASE/share/mysql
+  SERVER=("${loader[@]}" "$BASE/sbin/$program" --no-defaults --basedir="$BASE"
+    --lc-messages-dir="$share" --character-sets-dir="$share/charsets")
+  [ "$flavour" = mariadb ] || SERVER+=(--plugin-dir="$BASE/lib/mysql/plugin")
+  CLIENT=("${loader[@]}" "$BASE/bin/$flavour")
+  TZINFO=("${loader[@]}" "$BASE/bin/$tzinfo")
+}
+
+# ---- processes -----------------------------------------------------------------------
+
+# with_lock FILE COMMAND…: one process at a time
+with_lock() {
+  local lock=$1 fd; shift
+  exec {fd}>"$lock"
+  flock "$fd"
+  "$@"
+  exec {fd}>&-
+}
+
+# launch LOG COMMAND…: a process that survives its caller and holds nothing of it; sets PID
+launch() {
+  local log=$1; shift
+  (
+    for fd in /proc/self/fd/*; do
+      fd=${fd##*/}
+      [ "$fd" -le 2 ] || eval "exec $fd>&-"
+    done
+    cd /
+    exec setsid "$@" </dev/null >>"$log" 2>&1
+  ) &
+  PID=$!
+}
+
+# is_server PID DATA: the process exists and works on that data directory
+is_server() { [ -n "$1" ] && tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | grep -qxF -e "--datadir=$2"; }
+
+# the pid of the selected server, or nothing
+running_pid() {
+  local pid
+  pid=$(cat "$DIR/pid" 2>/dev/null) && is_server "$pid" "$DATA" && echo "$pid" || true
+}
+
+# stop_server PID DATA [SIGNAL]
+stop_server() {
+  local pid=$1 data=$2 signal=${3:-TERM} end=$((SECONDS + DEADLINE))
+  kill -"$signal" "$pid" 2>/dev/null || true
+  while is_server "$pid" "$data"; do
+    [ $SECONDS -lt $end ] || { say "process $pid does not stop, killing it"; kill -KILL "$pid" || true; end=$((SECONDS + DEADLINE)); }
+    sleep 0.05
+  done
+}
+
+# as_root SOCKET [ARGUMENT…]: the client, as root over the socket
+as_root() {
+  local socket=$1; shift
+  "${CLIENT[@]}" --no-defaults --default-character-set=utf8mb4 --user=root --socket="$socket" "$@"
+}
+
+# wait_ready PID SOCKET LOG
+wait_ready() {
+  local pid=$1 socket=$2 log=$3 end=$((SECONDS + DEADLINE))
+  while ! { [ -S "$socket" ] && as_root "$socket" -e 'DO 1' >/dev/null 2>&1; }; do
+    if [ ! -e "/proc/$pid" ] || [ $SECONDS -ge $end ]; then
+      tail -n 20 "$log" >&2
+      kill -KILL "$pid" 2>/dev/null || true
+      die "the server did not start; above is the end of $log"
+    fi
+    sleep 0.1
+  done
+}
+
+# what every server gets, the template included; sets COMMON
+common_options() {
+  COMMON=(--datadir="$1" --socket="$2" --pid-file="$1/server.pid" --tmpdir="$3"
+    --secure-file-priv= --skip-name-resolve)
+  [ "$(id -u)" != 0 ] || COMMON+=(--user=root)
+  [ "$4" != mysql ] || COMMON+=(--loose-mysqlx=OFF)
+}
+
+# ---- the template: one initialised data directory per flavour and version -------------
+
+# sets TEMPLATE, building it if it is not there
+find_template() {
+  local version
+  version=$("${SERVER[@]}" --version)
+  TEMPLATE=$CACHE/template-$FLAVOUR-$(printf %s "$version, revision 1" | cksum | cut -d ' ' -f 1)
+  [ -d "$TEMPLATE" ] || with_lock "$CACHE/.lock-template-$FLAVOUR" build_template
+}
+
+build_template() {
+  [ ! -d "$TEMPLATE" ] || return 0
+  say "preparing a $FLAVOUR data directory (once)"
+  local work=$TEMPLATE.building log=$CACHE/template-$FLAVOUR.log socket COMMON PID
+  rm -rf "$work"
+  mkdir -p "$work/data" "$work/tmp"
+  : >"$log"
+  socket=$(socket_path "$work/sock")
+  common_options "$work/data" "$socket" "$work/tmp" "$FLAVOUR"
+  if ! "initialise_$FLAVOUR" >>"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "could not initialise a $FLAVOUR data directory; above is the end of $log"
+  fi
+  launch "$log" "${SERVER[@]}" "${COMMON[@]}" --skip-networking --skip-log-bin "${SMALL_LOG[@]}"
+  wait_ready "$PID" "$socket" "$log"
+  if ! template_sql | as_root "$socket" mysql >>"$log" 2>&1; then
+    stop_server "$PID" "$work/data" KILL
+    tail -n 20 "$log" >&2
+    die "could not set up the $FLAVOUR data directory; above is the end of $log"
+  fi
+  stop_server "$PID" "$work/data"
+  rm -f "$work"/data/{auto.cnf,server.pid}
+  mv "$work/data" "$TEMPLATE"
+  rm -rf "$work"
+}
+
+initialise_mysql() {
+  SMALL_LOG=(--loose-innodb-redo-log-capacity=8M)
+  "${SERVER[@]}" "${COMMON[@]}" "${SMALL_LOG[@]}" --initialize-insecure
+}
+
+initialise_mariadb() {
+  SMALL_LOG=(--innodb-log-file-size=4M)
+  mkdir "$work/data/mysql"
+  bootstrap_sql | "${SERVER[@]}" "${COMMON[@]}" "${SMALL_LOG[@]}" --bootstrap --skip-log-bin --max-allowed-packet=8M
+}
+
+bootstrap_sql() {
+  local share sql
+  for share in "$BASE"/share/{mysql,mariadb,}; do
+    ! ls "$share"/*_system_tables.sql >/dev/null 2>&1 || break
+  done
+  printf "%s;\n" "USE mysql" "SET @auth_root_socket=NULL" # one statement a line
+  for sql in "$share"/*_{system_tables,performance_tables,system_tables_data}.sql \
+    "$share"/maria_add_gis_sp_bootstrap.sql "$share"/*_sys_schema.sql; do
+    cat "$sql"
+  done
+}
+
+template_sql() {
+  cat <<SQL
+CREATE USER '$USER_NAME'@'%' IDENTIFIED BY '$PASSWORD';
+GRANT ALL PRIVILEGES ON *.* TO '$USER_NAME'@'%' WITH GRANT OPTION;
+SQL
+  [ "$FLAVOUR" = mysql ] || echo "DELETE FROM global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost'); FLUSH PRIVILEGES;"
+  if [ -d /usr/share/zoneinfo ] && [ -n "${TZINFO[0]}" ]; then
+    "${TZINFO[@]}" /usr/share/zoneinfo 2>/dev/null
+  fi
+}
+
+# ---- one server ----------------------------------------------------------------------
+
+# the options of the selected server; sets OPTIONS
+server_options() {
+  local pool=128M
+  [ "$NAME" != "$FLAVOUR-primary" ] || pool=256M
+  common_options "$DATA" "$SOCKET" "$DIR/tmp" "$FLAVOUR"
+  OPTIONS=("${COMMON[@]}" --bind-address=127.0.0.1 --port="$PORT"
+    --server-id=$((100 + OFFSET[$NAME])) --report-host=127.0.0.1 --report-port="$PORT"
+    --log-bin="$DATA/binlog" --loose-binlog-format=ROW --sync-binlog=1
+    --innodb-flush-log-at-trx-commit=1 --innodb-buffer-pool-size=$pool --max-connections=300)
+  case $FLAVOUR in
+    mysql) OPTIONS+=(--loose-innodb-redo-log-capacity=512M --performance-schema=ON) ;;
+    mariadb) OPTIONS+=(--innodb-log-file-size=512M) ;;
+  esac
+  case $NAME in
+    mysql-nogtid) OPTIONS+=(--gtid-mode=OFF) ;;
+    mysql-*) OPTIONS+=(--gtid-mode=ON --enforce-gtid-consistency=ON) ;;
+  esac
+  case $NAME in
+    mysql-compressed) OPTIONS+=(--binlog-transaction-compression=ON) ;;
+    mysql-minimal | mariadb-minimal) OPTIONS+=(--binlog-row-image=MINIMAL) ;;
+    mysql-semisync) OPTIONS+=(--plugin-load-add=semisync_source.so
+      --loose-rpl-semi-sync-source-enabled=OFF --loose-rpl-semi-sync-source-wait-point=AFTER_SYNC) ;;
+    mysql-smallpacket) OPTIONS+=(--max-allowed-packet=1M) ;;
+    mysql-tls) OPTIONS+=(--require-secure-transport=ON) ;;
+    mariadb-compressed) OPTIONS+=(--log-bin-compress=ON) ;;
+    mariadb-replica) OPTIONS+=(--log-slave-updates) ;;
+  esac
+}
+
+start() {
+  [ -z "$(running_pid)" ] || return 0
+  local COMMON OPTIONS TEMPLATE PID began=${EPOCHREALTIME/./}
+  if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
+    die "port $PORT for $NAME is taken by another process; set CHANGELING_TESTENV_PORT (now $BASE_PORT) to the first of 30 free ports"
+  fi
+  if [ ! -d "$DATA" ]; then
+    find_template
+    rm -rf "$DATA.copying"
+    cp -a --reflink=auto "$TEMPLATE" "$DATA.copying"
+    mv "$DATA.copying" "$DATA"
+  fi
+  mkdir -p "$DIR/tmp"
+  rm -f "$SOCKET"
+  server_options
+  launch "$LOG" "${SERVER[@]}" "${OPTIONS[@]}"
+  echo "$PID" >"$DIR/pid"
+  echo "$PORT" >"$DIR/port"
+  wait_ready "$PID" "$SOCKET" "$LOG"
+  say "$NAME is ready on port $PORT ($(((${EPOCHREALTIME/./} - began) / 1000)) ms)"
+}
+
+# the selected server, a replica, follows its primary
+follow() {
+  local end=$((SECONDS + DEADLINE)) status primary=$((PORT - OFFSET[$NAME] + OFFSET[$FLAVOUR-primary]))
+  status=$(as_root "$SOCKET" -E -e 'SHOW REPLICA STATUS')
+  if [ -z "$status" ]; then
+    case $FLAVOUR in
+      mysql) as_root "$SOCKET" -e "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=$primary,
+        SOURCE_USER='$USER_NAME', SOURCE_PASSWORD='$PASSWORD', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1,
+        SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=86400" ;;
+      mariadb) as_root "$SOCKET" -e "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=$primary,
+        MASTER_USER='$USER_NAME', MASTER_PASSWORD='$PASSWORD', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1" ;;
+    esac
+  fi
+  until [ "$(grep -cE '_(IO|SQL)_Running: Yes' <<<"$status")" = 2 ]; do
+    if [ $SECONDS -ge $end ] || grep -qE 'Last_SQL_Errno: [1-9]' <<<"$status"; then
+      grep -E '_Running:|Last_.*Error: .' <<<"$status" >&2 || true
+      die "$NAME does not replicate; 'testenv/fresh $NAME' builds it anew"
+    fi
+    ! grep -q '_Running: No' <<<"${status:-_Running: No}" || as_root "$SOCKET" -e 'START REPLICA' 2>/dev/null || true
+    sleep 0.1
+    status=$(as_root "$SOCKET" -E -e 'SHOW REPLICA STATUS')
+  done
+}
+
+# up_server NAME
+up_server() {
+  select_server "$1"
+  find_programs "$FLAVOUR"
+  if [ -n "$EXTERNAL" ]; then
+    external_client -e 'DO 1' || die "no answer from the server named for $NAME"
+    return
+  fi
+  mkdir -p "$DIR"
+  with_lock "$RUN/.lock-$NAME" start
+  if [ "$NAME" = "$FLAVOUR-replica" ]; then
+    (up_server "$FLAVOUR-primary")
+    with_lock "$RUN/.lock-$NAME" follow
+  fi
+}
+
+# down_server NAME [SIGNAL]
+down_server() {
+  select_server "$1"
+  [ -d "$DIR" ] || return 0
+  with_lock "$RUN/.lock-$NAME" down_locked "${2:-TERM}"
+}
+
+down_locked() {
+  local pid
+  pid=$(running_pid)
+  [ -z "$pid" ] || stop_server "$pid" "$DATA" "$1"
+  rm -f "$DIR/pid"
+}
+
+# each COMMAND NAME…: in parallel; fails if one fails
+each() {
+  local command=$1 name pid failed=0 pids=(); shift
+  for name in "$@"; do "$command" "$name" & pids+=($!); done
+  for pid in ${pids[@]+"${pids[@]}"}; do wait "$pid" || failed=1; done
+  return $failed
+}
+
+# the client for a server the user runs
+external_client() {
+  local host port user password
+  IFS=: read -r host port user password <<<"$EXTERNAL"
+  MYSQL_PWD=$password "${CLIENT[@]}" --no-defaults --default-character-set=utf8mb4 \
+    --protocol=tcp --host="$host" --port="$port" --user="$user" "$@"
+}
+
+. "$HERE/debian.sh"
