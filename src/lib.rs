@@ -1,0 +1,13 @@
+//! Changeling: online schema change for MySQL and MariaDB.
+//!
+//! ARCHITECTURE.md has the words, the order of events and why no row is lost.
+
+pub mod change;
+pub mod chunk;
+pub mod coordinates;
+pub mod failure;
+pub mod key;
+pub mod mysql;
+pub mod names;
+pub mod row;
+pub mod schema;

@@ -1,0 +1,66 @@
+//! What the server's and the driver's errors mean: the only place that knows error numbers as classes.
+
+use crate::failure::{ErrorClass, Failure};
+
+/// Deadlock found when trying to get lock.
+pub const ER_LOCK_DEADLOCK: u16 = 1213;
+/// Lock wait timeout exceeded, row or metadata lock.
+pub const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// Duplicate entry for a unique key.
+pub const ER_DUP_ENTRY: u16 = 1062;
+/// Table already exists.
+pub const ER_TABLE_EXISTS: u16 = 1050;
+/// Unknown table in a DROP.
+pub const ER_BAD_TABLE: u16 = 1051;
+/// Table does not exist.
+pub const ER_NO_SUCH_TABLE: u16 = 1146;
+/// Unknown system variable.
+pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+/// Query execution was interrupted (KILL QUERY).
+pub const ER_QUERY_INTERRUPTED: u16 = 1317;
+
+/// The class of a server error code.
+pub fn class_of_code(code: u16) -> ErrorClass {
+    match code {
+        // 1205 lock wait timeout, 1213 deadlock, 3572 NOWAIT refused, 1614 XA deadlock,
+        // 1020 MariaDB "record has changed since last read" (innodb_snapshot_isolation).
+        1205 | 1213 | 3572 | 1614 | 1020 => ErrorClass::Transient,
+        // 1317 interrupted, 1969 MariaDB max_statement_time, 3024 MySQL max_execution_time.
+        1317 | 1969 | 3024 => ErrorClass::Killed,
+        // 1053 shutdown in progress, 1077/1079 shutdown, 1152/1158-1161 network, 1927 MariaDB killed
+        // connection, 4031 idle disconnect.
+        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1927 | 4031 => ErrorClass::Disconnected,
+        // 1044/1045/1142/1143/1227 grants, 1290 read-only option, 1792 read-only transaction,
+        // 1836 read-only mode.
+        1044 | 1045 | 1142 | 1143 | 1227 | 1290 | 1792 | 1836 => ErrorClass::Refused,
+        _ => ErrorClass::Definite,
+    }
+}
+
+impl From<mysql_async::Error> for Failure {
+    fn from(error: mysql_async::Error) -> Failure {
+        use mysql_async::Error;
+        match error {
+            Error::Server(server) => Failure::from_server(
+                class_of_code(server.code),
+                Some(server.code),
+                server.message,
+            ),
+            Error::Io(io) => Failure::from_server(
+                ErrorClass::Disconnected,
+                None,
+                format!("the connection to the server failed: {io}"),
+            ),
+            Error::Driver(mysql_async::DriverError::ConnectionClosed) => Failure::from_server(
+                ErrorClass::Disconnected,
+                None,
+                "the server closed the connection",
+            ),
+            Error::Driver(driver) => {
+                Failure::from_server(ErrorClass::Definite, None, driver.to_string())
+            }
+            Error::Url(url) => Failure::usage(url.to_string()),
+            other => Failure::from_server(ErrorClass::Definite, None, other.to_string()),
+        }
+    }
+}

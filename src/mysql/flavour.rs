@@ -1,0 +1,275 @@
+//! What kind of server this is and what it can do.
+//!
+//! Differences are told by asking the server (a variable exists, a statement is accepted), not by
+//! comparing version prefixes; where only the version tells, the comparison stands here and nowhere else.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// The two families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Oracle MySQL, Percona Server, and cloud builds of them.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flavour::MySql => "MySQL",
+            Flavour::MariaDb => "MariaDB",
+        })
+    }
+}
+
+/// Everything learned about a server when connecting to it: immutable afterwards.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The family.
+    pub flavour: Flavour,
+    /// `@@version` as the server prints it.
+    pub version_text: String,
+    /// Major, minor, patch.
+    pub version: (u16, u16, u16),
+    /// All global variables, names in lower case.
+    variables: HashMap<String, String>,
+}
+
+impl Facts {
+    /// Facts from `@@version` and the rows of `SHOW GLOBAL VARIABLES`.
+    pub fn new(version_text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Facts {
+        let variables: HashMap<String, String> = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect();
+        let is_mariadb = version_text.to_ascii_lowercase().contains("mariadb")
+            || variables
+                .get("version_comment")
+                .is_some_and(|comment| comment.to_ascii_lowercase().contains("mariadb"));
+        Facts {
+            flavour: if is_mariadb {
+                Flavour::MariaDb
+            } else {
+                Flavour::MySql
+            },
+            version: parse_version(version_text),
+            version_text: version_text.to_string(),
+            variables,
+        }
+    }
+
+    /// The value of a global variable, if the server has it.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Whether a boolean variable is on (`ON` or `1`); a missing one is off.
+    pub fn is_on(&self, name: &str) -> bool {
+        matches!(
+            self.variable(name).map(str::to_ascii_uppercase).as_deref(),
+            Some("ON" | "1" | "YES")
+        )
+    }
+
+    /// A numeric variable.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.variable(name)?.parse().ok()
+    }
+
+    /// True for MariaDB.
+    pub fn is_mariadb(&self) -> bool {
+        self.flavour == Flavour::MariaDb
+    }
+
+    /// Whether changes can be followed by GTID: MySQL with `gtid_mode=ON`, MariaDB always.
+    pub fn has_gtid(&self) -> bool {
+        match self.flavour {
+            Flavour::MySql => self.variable("gtid_mode") == Some("ON"),
+            Flavour::MariaDb => true,
+        }
+    }
+
+    /// Whether `RENAME TABLE` is accepted in a session that holds `LOCK TABLES … WRITE` on the tables:
+    /// MySQL from 8.0.13 (release notes), never MariaDB (error 1192, measured on 10.11).
+    pub fn renames_under_lock(&self) -> bool {
+        self.flavour == Flavour::MySql && self.version >= (8, 0, 13)
+    }
+
+    /// The clause that makes a SELECT take shared row locks. MySQL 8.0.1 brought `FOR SHARE`; MariaDB
+    /// and 5.7 have the old words only.
+    pub fn share_lock(&self) -> &'static str {
+        if self.flavour == Flavour::MySql && self.version >= (8, 0, 1) {
+            "FOR SHARE"
+        } else {
+            "LOCK IN SHARE MODE"
+        }
+    }
+
+    /// The same, not waiting for rows that somebody else has locked, where the server can
+    /// (MySQL 8.0.1, MariaDB 10.3).
+    pub fn share_lock_nowait(&self) -> Option<&'static str> {
+        match self.flavour {
+            Flavour::MySql if self.version >= (8, 0, 1) => Some("FOR SHARE NOWAIT"),
+            Flavour::MariaDb if self.version >= (10, 3, 0) => Some("LOCK IN SHARE MODE NOWAIT"),
+            _ => None,
+        }
+    }
+
+    /// The same, leaving out rows that somebody else has locked (MySQL 8.0.1, MariaDB 10.6).
+    pub fn share_lock_skip_locked(&self) -> Option<&'static str> {
+        match self.flavour {
+            Flavour::MySql if self.version >= (8, 0, 1) => Some("FOR SHARE SKIP LOCKED"),
+            Flavour::MariaDb if self.version >= (10, 6, 0) => {
+                Some("LOCK IN SHARE MODE SKIP LOCKED")
+            }
+            _ => None,
+        }
+    }
+
+    /// The statement that shows the current binlog position: renamed in MySQL 8.2
+    /// (`SHOW MASTER STATUS` is gone in 8.4).
+    pub fn binary_log_status(&self) -> &'static str {
+        if self.flavour == Flavour::MySql && self.version >= (8, 2, 0) {
+            "SHOW BINARY LOG STATUS"
+        } else {
+            "SHOW MASTER STATUS"
+        }
+    }
+
+    /// The statement that lists replicas: renamed in MySQL 8.0.22 and MariaDB 10.5.1.
+    pub fn show_replicas(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql if self.version >= (8, 0, 22) => "SHOW REPLICAS",
+            Flavour::MariaDb if self.version >= (10, 5, 1) => "SHOW REPLICA HOSTS",
+            _ => "SHOW SLAVE HOSTS",
+        }
+    }
+
+    /// The statement that shows the state of replication on a replica: renamed in MySQL 8.0.22 and
+    /// MariaDB 10.5.1; MariaDB lists all sources only when asked for all.
+    pub fn show_replica_status(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql if self.version >= (8, 0, 22) => "SHOW REPLICA STATUS",
+            Flavour::MariaDb if self.version >= (10, 5, 1) => "SHOW ALL REPLICAS STATUS",
+            Flavour::MariaDb => "SHOW ALL SLAVES STATUS",
+            Flavour::MySql => "SHOW SLAVE STATUS",
+        }
+    }
+
+    /// Whether a session may compress its own binlog transactions (MySQL 8.0.20).
+    pub fn can_compress_transactions(&self) -> bool {
+        self.variable("binlog_transaction_compression").is_some()
+    }
+
+    /// Whether `performance_schema.metadata_locks` can be read: it exists in both families, and is
+    /// filled where performance_schema is on (MariaDB ships it off).
+    pub fn shows_metadata_locks(&self) -> bool {
+        self.is_on("performance_schema")
+            && match self.flavour {
+                Flavour::MySql => self.version >= (5, 7, 0),
+                Flavour::MariaDb => self.version >= (10, 5, 2),
+            }
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flavour, self.version_text)
+    }
+}
+
+/// The three numbers at the beginning of a version text; MariaDB's `5.5.5-10.11.6-MariaDB` prefix, put
+/// there for old replicas, is skipped.
+fn parse_version(text: &str) -> (u16, u16, u16) {
+    let text = match text.strip_prefix("5.5.5-") {
+        Some(rest) if rest.to_ascii_lowercase().contains("mariadb") => rest,
+        _ => text,
+    };
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(version: &str) -> Facts {
+        Facts::new(version, [("GTID_MODE".to_string(), "ON".to_string())])
+    }
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(facts("8.0.36-0ubuntu0.22.04.1").version, (8, 0, 36));
+        assert_eq!(facts("9.7.4").version, (9, 7, 4));
+        let maria = facts("5.5.5-10.11.14-MariaDB-0+deb12u2-log");
+        assert_eq!(maria.version, (10, 11, 14));
+        assert!(maria.is_mariadb());
+    }
+
+    #[test]
+    fn statements_follow_the_version() {
+        let table = [
+            (
+                "5.7.44-log",
+                "SHOW MASTER STATUS",
+                "SHOW SLAVE HOSTS",
+                false,
+                "LOCK IN SHARE MODE",
+            ),
+            (
+                "8.0.12",
+                "SHOW MASTER STATUS",
+                "SHOW SLAVE HOSTS",
+                false,
+                "FOR SHARE",
+            ),
+            (
+                "8.0.36",
+                "SHOW MASTER STATUS",
+                "SHOW REPLICAS",
+                true,
+                "FOR SHARE",
+            ),
+            (
+                "8.4.3",
+                "SHOW BINARY LOG STATUS",
+                "SHOW REPLICAS",
+                true,
+                "FOR SHARE",
+            ),
+            (
+                "9.7.4",
+                "SHOW BINARY LOG STATUS",
+                "SHOW REPLICAS",
+                true,
+                "FOR SHARE",
+            ),
+            (
+                "10.11.6-MariaDB",
+                "SHOW MASTER STATUS",
+                "SHOW REPLICA HOSTS",
+                false,
+                "LOCK IN SHARE MODE",
+            ),
+            (
+                "11.8.2-MariaDB",
+                "SHOW MASTER STATUS",
+                "SHOW REPLICA HOSTS",
+                false,
+                "LOCK IN SHARE MODE",
+            ),
+        ];
+        for (version, status, replicas, renames, share) in table {
+            let facts = facts(version);
+            assert_eq!(facts.binary_log_status(), status, "{version}");
+            assert_eq!(facts.show_replicas(), replicas, "{version}");
+            assert_eq!(facts.renames_under_lock(), renames, "{version}");
+            assert_eq!(facts.share_lock(), share, "{version}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Everything that knows MySQL and MariaDB as servers: connections, versions, error numbers, quoting.
+//! No other module compares versions or names an error number's meaning.
+
+pub mod error;
+pub mod flavour;
+pub mod options;
+pub mod quote;
+pub mod retry;
+pub mod server;
+pub mod session;
+
+pub use flavour::{Facts, Flavour};
+pub use options::{ConnectOptions, SslMode};
+pub use server::Server;
+pub use session::{Outcome, Purpose, Session, Warning};

@@ -1,0 +1,227 @@
+//! One connection with one purpose.
+
+use std::time::Duration;
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Row};
+
+use super::server::Server;
+use crate::failure::{Context, ErrorClass, Failure, Result};
+
+/// What a connection is for. It decides the session's settings, and shows up as a comment of nothing:
+/// each purpose has its own connections, which are never shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reads facts, looks at others, kills statements; short statements only.
+    Monitor,
+    /// Copies chunks.
+    Copy,
+    /// Applies changes.
+    Apply,
+    /// Holds the table locks of a cut-over.
+    Lock,
+    /// Runs DDL that a user would run: the ALTER on the ghost, index builds. It keeps the server's own
+    /// `sql_mode` and time zone, so that defaults and conversions are those of a native ALTER.
+    Ddl,
+    /// Compares tables.
+    Verify,
+}
+
+/// What a statement did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows affected as the server counts them (REPLACE counts deleted and inserted rows).
+    pub affected: u64,
+    /// How many warnings wait to be read.
+    pub warnings: u16,
+}
+
+/// One row of `SHOW WARNINGS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// `Note`, `Warning` or `Error`.
+    pub level: String,
+    /// The error code.
+    pub code: u16,
+    /// The server's words.
+    pub message: String,
+}
+
+/// One connection. Every statement has a time limit; one that passes it is killed on the server and
+/// the session is broken from then on (its outcome is unknown: class `Disconnected`).
+///
+/// Not cancellation-safe: a dropped future leaves the protocol in the middle of an answer. Cancel by
+/// [`Server::kill_query`] on [`Session::id`], then await the answer.
+pub struct Session {
+    conn: Option<Conn>,
+    server: Server,
+    id: u32,
+    limit: Duration,
+}
+
+impl Session {
+    pub(super) fn new(conn: Conn, server: Server, limit: Duration) -> Session {
+        Session {
+            id: conn.id(),
+            conn: Some(conn),
+            server,
+            limit,
+        }
+    }
+
+    /// The server's connection id, for KILL and for finding oneself in lists.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The server this session is connected to.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Changes the time limit of the statements that follow.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
+    /// Runs a statement that returns no rows.
+    ///
+    /// # Errors
+    /// What the server answered, with its class; `Disconnected` if the limit passed.
+    pub async fn execute(&mut self, sql: &str) -> Result<Outcome> {
+        self.with_conn(sql, async |conn| {
+            conn.query_drop(sql).await?;
+            Ok(Outcome {
+                affected: conn.affected_rows(),
+                warnings: conn.get_warnings(),
+            })
+        })
+        .await
+    }
+
+    /// Runs a query and returns all rows.
+    ///
+    /// # Errors
+    /// As [`Session::execute`]; a row of another shape than `T` is a `Definite` error.
+    pub async fn query<T: FromRow + Send + 'static>(&mut self, sql: &str) -> Result<Vec<T>> {
+        let rows: Vec<Row> = self
+            .with_conn(sql, async |conn| conn.query(sql).await)
+            .await?;
+        rows.into_iter().map(typed).collect()
+    }
+
+    /// Runs a query through the binary protocol (values come typed: integers, dates, raw bytes) and
+    /// returns all rows. The statement has no parameters; it is not kept in the statement cache.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn query_binary(&mut self, sql: &str) -> Result<Vec<Row>> {
+        self.with_conn(sql, async |conn| {
+            let statement = conn.prep(sql).await?;
+            let rows = conn.exec(&statement, ()).await;
+            conn.close(statement).await?;
+            rows
+        })
+        .await
+    }
+
+    /// The first row of a query, if there is one.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn first<T: FromRow + Send + 'static>(&mut self, sql: &str) -> Result<Option<T>> {
+        Ok(self.query(sql).await?.into_iter().next())
+    }
+
+    /// The first row of a query that must have one.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; no row is an error.
+    pub async fn one<T: FromRow + Send + 'static>(&mut self, sql: &str) -> Result<T> {
+        self.first(sql)
+            .await?
+            .ok_or_else(|| Failure::failed(format!("the server gave no row for: {}", shorten(sql))))
+    }
+
+    /// The warnings of the last statement.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn warnings(&mut self) -> Result<Vec<Warning>> {
+        let rows: Vec<(String, u16, String)> = self.query("SHOW WARNINGS").await?;
+        Ok(rows
+            .into_iter()
+            .map(|(level, code, message)| Warning {
+                level,
+                code,
+                message,
+            })
+            .collect())
+    }
+
+    /// Closes the connection politely; errors are of no interest any more.
+    pub async fn close(mut self) {
+        if let Some(conn) = self.conn.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), conn.disconnect()).await;
+        }
+    }
+
+    async fn with_conn<T>(
+        &mut self,
+        sql: &str,
+        run: impl AsyncFnOnce(&mut Conn) -> std::result::Result<T, mysql_async::Error>,
+    ) -> Result<T> {
+        let Some(conn) = self.conn.as_mut() else {
+            return Err(Failure::from_server(
+                ErrorClass::Disconnected,
+                None,
+                "this connection was given up after an earlier statement passed its time limit",
+            ));
+        };
+        match tokio::time::timeout(self.limit, run(conn)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let failure = Failure::from(error);
+                if failure.is_disconnected() {
+                    self.conn = None;
+                }
+                Err(failure).doing(|| format!("run `{}`", shorten(sql)))
+            }
+            Err(_elapsed) => {
+                self.conn = None;
+                let killed = self.server.kill_connection(self.id).await;
+                let end = match killed {
+                    Ok(()) => "it was killed".to_string(),
+                    Err(error) => format!("killing it failed: {error}"),
+                };
+                Err(Failure::from_server(
+                    ErrorClass::Disconnected,
+                    None,
+                    format!(
+                        "no answer within {}; {end}",
+                        humantime::format_duration(self.limit)
+                    ),
+                )
+                .doing(format!("run `{}`", shorten(sql))))
+            }
+        }
+    }
+}
+
+fn typed<T: FromRow>(row: Row) -> Result<T> {
+    mysql_async::from_row_opt(row).map_err(|error| {
+        Failure::failed(format!(
+            "the server gave a row of an unexpected shape: {error}"
+        ))
+    })
+}
+
+/// A statement's beginning, for messages: long ones carry values, which are nobody's business in a log.
+fn shorten(sql: &str) -> String {
+    const CHARS_MAX: usize = 160;
+    let one_line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{} …", &one_line[..end]),
+        None => one_line,
+    }
+}
