@@ -1,0 +1,190 @@
+//! Numbers of a run that engines write and observers read. Facts flow this way only.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the run is doing. Never compared as a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Looks at the server and the table.
+    #[default]
+    Preflight,
+    /// Scans for rows that the new definition cannot hold.
+    Scan,
+    /// Creates the ghost and starts the stream.
+    Prepare,
+    /// Copies rows.
+    Copy,
+    /// Builds the indexes that were left out.
+    Indexes,
+    /// Compares original and ghost.
+    Verify,
+    /// All is ready; waits until it may cut over.
+    Postponed,
+    /// Swaps the tables.
+    CutOver,
+    /// Cleans up and reports.
+    Finish,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Preflight => "preflight",
+            Phase::Scan => "scan",
+            Phase::Prepare => "prepare",
+            Phase::Copy => "copy",
+            Phase::Indexes => "indexes",
+            Phase::Verify => "verify",
+            Phase::Postponed => "postponed",
+            Phase::CutOver => "cut-over",
+            Phase::Finish => "finish",
+        })
+    }
+}
+
+/// A number that only grows, or is set.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+    /// Sets.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+    /// Raises to at least `n`.
+    pub fn raise(&self, n: u64) {
+        self.0.fetch_max(n, Ordering::Relaxed);
+    }
+    /// Reads.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// All numbers of a run. Shared by `Arc`; each field is written by the engine named in its text.
+#[derive(Debug)]
+pub struct Progress {
+    /// When the run began.
+    pub started: Instant,
+    phase: Mutex<PhaseClock>,
+    /// Rows to copy: the estimate, or the count. (workflow)
+    pub rows_total: Count,
+    /// Rows that the copy has read. (copy)
+    pub rows_copied: Count,
+    /// Rows that the copy put into the ghost; the others were there already. (copy)
+    pub rows_inserted: Count,
+    /// Chunks finished. (copy)
+    pub chunks: Count,
+    /// Rows of the last chunk. (copy)
+    pub chunk_rows: Count,
+    /// Duration of the last chunk, microseconds. (copy)
+    pub chunk_micros: Count,
+    /// Rows compared. (verify)
+    pub rows_verified: Count,
+    /// Row changes received from the binlog. (reader)
+    pub changes_received: Count,
+    /// Row changes that are in the ghost, each counted as received. (replay)
+    pub changes_applied: Count,
+    /// Statements tried again after a deadlock or a lock wait timeout, by anybody.
+    pub retries: Count,
+    /// Keys in the backlog. (replay)
+    pub backlog_rows: Count,
+    /// Bytes of the backlog. (replay)
+    pub backlog_bytes: Count,
+    /// From the commit of the last applied heartbeat until it was applied, microseconds; -1 before the
+    /// first. (replay)
+    pub replay_lag_micros: AtomicI64,
+    /// When the last heartbeat came through the binlog, microseconds since `started`. (replay)
+    pub heartbeat_at_micros: Count,
+    /// The worst replica's lag, microseconds; -1 if there is none to ask. (throttle)
+    pub replica_lag_micros: AtomicI64,
+    /// Bytes of binlog read. (reader)
+    pub binlog_bytes: Count,
+    /// Reconnects of the reader. (reader)
+    pub reconnects: Count,
+    /// Attempts to cut over. (cutover)
+    pub cutover_attempts: Count,
+    /// Where the reader is, for people: `binlog.000012:4711`. (reader)
+    pub reader_position: Mutex<String>,
+    /// The longest time the original was locked, microseconds. (cutover)
+    pub lock_micros_max: Count,
+}
+
+#[derive(Debug)]
+struct PhaseClock {
+    current: Phase,
+    since: Instant,
+    past: Vec<(Phase, Duration)>,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        let now = Instant::now();
+        Progress {
+            started: now,
+            phase: Mutex::new(PhaseClock {
+                current: Phase::default(),
+                since: now,
+                past: Vec::new(),
+            }),
+            rows_total: Count::default(),
+            rows_copied: Count::default(),
+            rows_inserted: Count::default(),
+            chunks: Count::default(),
+            chunk_rows: Count::default(),
+            chunk_micros: Count::default(),
+            rows_verified: Count::default(),
+            changes_received: Count::default(),
+            changes_applied: Count::default(),
+            retries: Count::default(),
+            backlog_rows: Count::default(),
+            backlog_bytes: Count::default(),
+            replay_lag_micros: AtomicI64::new(-1),
+            heartbeat_at_micros: Count::default(),
+            replica_lag_micros: AtomicI64::new(-1),
+            binlog_bytes: Count::default(),
+            reconnects: Count::default(),
+            cutover_attempts: Count::default(),
+            reader_position: Mutex::new(String::new()),
+            lock_micros_max: Count::default(),
+        }
+    }
+}
+
+impl Progress {
+    /// The phase now and since when.
+    pub fn phase(&self) -> (Phase, Instant) {
+        let clock = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        (clock.current, clock.since)
+    }
+
+    /// Enters a phase; entering the present one changes nothing.
+    pub fn enter(&self, phase: Phase) {
+        let mut clock = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if clock.current == phase {
+            return;
+        }
+        let now = Instant::now();
+        let past = (clock.current, now - clock.since);
+        clock.past.push(past);
+        clock.current = phase;
+        clock.since = now;
+        tracing::info!(event = "phase", phase = %phase, "entering phase `{phase}`");
+    }
+
+    /// The phases left so far with their durations, in order; a phase entered twice appears twice.
+    pub fn phases(&self) -> Vec<(Phase, Duration)> {
+        self.phase
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .past
+            .clone()
+    }
+}

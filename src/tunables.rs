@@ -1,0 +1,56 @@
+//! What may be changed while a migration runs (`changeling ctl set …`, gh-ost's socket). Everything
+//! else of the settings is fixed at the start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Sent through a `watch` channel: control writes, engines read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tunables {
+    /// How long the copy of one chunk should take.
+    pub chunk_time: Duration,
+    /// At most this many rows a chunk.
+    pub chunk_rows_max: u64,
+    /// A fixed number of rows a chunk (gh-ost's `--chunk-size`); `None` adapts to `chunk_time`.
+    pub chunk_rows_fixed: Option<u64>,
+    /// How many chunks are copied side by side.
+    pub copy_workers: usize,
+    /// How many connections apply changes.
+    pub apply_workers: usize,
+    /// Rest for this multiple of each chunk's time.
+    pub nice_ratio: f64,
+    /// Replication lag above which the copy pauses.
+    pub lag_max: Duration,
+    /// Status variables above which the copy pauses.
+    pub max_load: BTreeMap<String, u64>,
+    /// Status variables above which the run stops.
+    pub critical_load: BTreeMap<String, u64>,
+    /// A query whose first value above 0 pauses the copy.
+    pub throttle_query: Option<String>,
+    /// A URL whose answer other than 200 pauses the copy.
+    pub throttle_http: Option<String>,
+    /// Pause asked for by the operator.
+    pub paused: bool,
+    /// Hold the cut-over until told otherwise.
+    pub postpone_cutover: bool,
+}
+
+impl Default for Tunables {
+    fn default() -> Tunables {
+        Tunables {
+            chunk_time: Duration::from_millis(200),
+            chunk_rows_max: 50_000,
+            chunk_rows_fixed: None,
+            copy_workers: 4,
+            apply_workers: 4,
+            nice_ratio: 0.0,
+            lag_max: Duration::from_millis(1500),
+            max_load: BTreeMap::new(),
+            critical_load: BTreeMap::new(),
+            throttle_query: None,
+            throttle_http: None,
+            paused: false,
+            postpone_cutover: false,
+        }
+    }
+}
