@@ -45,7 +45,6 @@ socket_path() {
   local path=$1 short
   if [ ${#path} -ge 100 ]; then
     short=${TMPDIR:-/tmp}/changeling-$(printf %s "$path" | cksum | cut -d ' ' -f 1)
-    mkdir -p -m 700 "$short"
     path=$short/sock
     [ ${#path} -lt 100 ] || die "the socket path $path is too long; set TMPDIR to a shorter folder"
   fi
@@ -98,6 +97,7 @@ installed_programs() {
   CLIENT=("$(beside "$BASE" "$flavour")")
   TZINFO=("$(beside "$BASE" mariadb-tzinfo-to-sql mysql_tzinfo_to_sql)")
   [ -n "${CLIENT[0]}" ] || die "found $server but no client program '$flavour' beside it or on PATH"
+  client_options
 }
 
 # the first of the programs that is in BASE/bin or on PATH
@@ -131,6 +131,15 @@ debian_programs() {
   [ "$flavour" = mariadb ] || SERVER+=(--plugin-dir="$BASE/lib/mysql/plugin")
   CLIENT=("${loader[@]}" "$BASE/bin/$flavour")
   TZINFO=("${loader[@]}" "$BASE/bin/$tzinfo")
+  client_options
+}
+
+client_options() {
+  local help
+  help=$("${CLIENT[@]}" --no-defaults --help)
+  CLIENT+=(--no-defaults --default-character-set=utf8mb4)
+  # recent MySQL clients know \G only with this
+  ! grep -qE '^ *--commands' <<<"$help" || CLIENT+=(--commands)
 }
 
 # ---- processes -----------------------------------------------------------------------
@@ -159,7 +168,14 @@ launch() {
 }
 
 # is_server PID DATA: the process exists and works on that data directory
-is_server() { [ -n "$1" ] && tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | grep -qxF -e "--datadir=$2"; }
+is_server() { [ -n "$1" ] && cat "/proc/$1/cmdline" 2>/dev/null | grep -qzxF -e "--datadir=$2"; }
+
+# gone PID: it holds no file and no port any more; a zombie nobody reaps is gone too
+gone() {
+  [ -d "/proc/$1" ] || return 0
+  local tasks=(/proc/"$1"/task/*)
+  [ ${#tasks[@]} = 1 ] && grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+}
 
 # the pid of the selected server, or nothing
 running_pid() {
@@ -167,11 +183,11 @@ running_pid() {
   pid=$(cat "$DIR/pid" 2>/dev/null) && is_server "$pid" "$DATA" && echo "$pid" || true
 }
 
-# stop_server PID DATA [SIGNAL]
+# stop_server PID [SIGNAL]
 stop_server() {
-  local pid=$1 data=$2 signal=${3:-TERM} end=$((SECONDS + DEADLINE))
+  local pid=$1 signal=${2:-TERM} end=$((SECONDS + DEADLINE))
   kill -"$signal" "$pid" 2>/dev/null || true
-  while is_server "$pid" "$data"; do
+  until gone "$pid"; do
     [ $SECONDS -lt $end ] || { say "process $pid does not stop, killing it"; kill -KILL "$pid" || true; end=$((SECONDS + DEADLINE)); }
     sleep 0.05
   done
@@ -180,14 +196,14 @@ stop_server() {
 # as_root SOCKET [ARGUMENT…]: the client, as root over the socket
 as_root() {
   local socket=$1; shift
-  "${CLIENT[@]}" --no-defaults --default-character-set=utf8mb4 --user=root --socket="$socket" "$@"
+  "${CLIENT[@]}" --user=root --socket="$socket" "$@"
 }
 
 # wait_ready PID SOCKET LOG
 wait_ready() {
   local pid=$1 socket=$2 log=$3 end=$((SECONDS + DEADLINE))
   while ! { [ -S "$socket" ] && as_root "$socket" -e 'DO 1' >/dev/null 2>&1; }; do
-    if [ ! -e "/proc/$pid" ] || [ $SECONDS -ge $end ]; then
+    if gone "$pid" || [ $SECONDS -ge $end ]; then
       tail -n 20 "$log" >&2
       kill -KILL "$pid" 2>/dev/null || true
       die "the server did not start; above is the end of $log"
@@ -227,14 +243,16 @@ build_template() {
     tail -n 20 "$log" >&2
     die "could not initialise a $FLAVOUR data directory; above is the end of $log"
   fi
+  mkdir -p -m 700 "${socket%/*}"
   launch "$log" "${SERVER[@]}" "${COMMON[@]}" --skip-networking --skip-log-bin "${SMALL_LOG[@]}"
   wait_ready "$PID" "$socket" "$log"
   if ! template_sql | as_root "$socket" mysql >>"$log" 2>&1; then
-    stop_server "$PID" "$work/data" KILL
+    stop_server "$PID" KILL
     tail -n 20 "$log" >&2
     die "could not set up the $FLAVOUR data directory; above is the end of $log"
   fi
-  stop_server "$PID" "$work/data"
+  stop_server "$PID"
+  remove_socket "$socket"
   rm -f "$work"/data/{auto.cnf,server.pid}
   mv "$work/data" "$TEMPLATE"
   rm -rf "$work"
@@ -290,7 +308,7 @@ server_options() {
     mariadb) OPTIONS+=(--innodb-log-file-size=512M) ;;
   esac
   case $NAME in
-    mysql-nogtid) OPTIONS+=(--gtid-mode=OFF) ;;
+    mysql-nogtid) OPTIONS+=(--gtid-mode=OFF --enforce-gtid-consistency=OFF) ;;
     mysql-*) OPTIONS+=(--gtid-mode=ON --enforce-gtid-consistency=ON) ;;
   esac
   case $NAME in
@@ -306,8 +324,12 @@ server_options() {
 }
 
 start() {
-  [ -z "$(running_pid)" ] || return 0
   local COMMON OPTIONS TEMPLATE PID began=${EPOCHREALTIME/./}
+  PID=$(running_pid)
+  if [ -n "$PID" ]; then
+    wait_ready "$PID" "$SOCKET" "$LOG"
+    return
+  fi
   if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
     die "port $PORT for $NAME is taken by another process; set CHANGELING_TESTENV_PORT (now $BASE_PORT) to the first of 30 free ports"
   fi
@@ -318,7 +340,8 @@ start() {
     mv "$DATA.copying" "$DATA"
   fi
   mkdir -p "$DIR/tmp"
-  rm -f "$SOCKET"
+  mkdir -p -m 700 "${SOCKET%/*}"
+  rm -f "$SOCKET" "$SOCKET.lock"
   server_options
   launch "$LOG" "${SERVER[@]}" "${OPTIONS[@]}"
   echo "$PID" >"$DIR/pid"
@@ -354,11 +377,12 @@ follow() {
 # up_server NAME
 up_server() {
   select_server "$1"
-  find_programs "$FLAVOUR"
   if [ -n "$EXTERNAL" ]; then
-    external_client -e 'DO 1' || die "no answer from the server named for $NAME"
+    (exec 3<>"/dev/tcp/$(cut -d : -f 1,2 --output-delimiter=/ <<<"$EXTERNAL")") 2>/dev/null ||
+      die "no answer from the server named for $NAME"
     return
   fi
+  find_programs "$FLAVOUR"
   mkdir -p "$DIR"
   with_lock "$RUN/.lock-$NAME" start
   if [ "$NAME" = "$FLAVOUR-replica" ]; then
@@ -370,15 +394,33 @@ up_server() {
 # down_server NAME [SIGNAL]
 down_server() {
   select_server "$1"
-  [ -d "$DIR" ] || return 0
+  [ -z "$EXTERNAL" ] && [ -d "$DIR" ] || return 0
   with_lock "$RUN/.lock-$NAME" down_locked "${2:-TERM}"
 }
 
 down_locked() {
   local pid
   pid=$(running_pid)
-  [ -z "$pid" ] || stop_server "$pid" "$DATA" "$1"
+  if [ -n "$pid" ]; then
+    [ "$1" != TERM ] || end_binlog_readers || true
+    stop_server "$pid" "$1"
+  fi
   rm -f "$DIR/pid"
+  remove_socket "$SOCKET"
+}
+
+# what a killed server leaves, and the folder made for a short path
+remove_socket() {
+  rm -f "$1" "$1.lock"
+  rmdir "${1%/*}" 2>/dev/null || true
+}
+
+# MySQL waits ten seconds at shutdown for binlog readers, even for those whose client has gone
+end_binlog_readers() {
+  [ "$FLAVOUR" = mysql ] || return 0
+  find_programs mysql
+  as_root "$SOCKET" -BNe "SELECT CONCAT('KILL ', processlist_id, ';') FROM performance_schema.threads
+    WHERE processlist_command LIKE 'Binlog Dump%'" | as_root "$SOCKET"
 }
 
 # each COMMAND NAME…: in parallel; fails if one fails
@@ -393,8 +435,7 @@ each() {
 external_client() {
   local host port user password
   IFS=: read -r host port user password <<<"$EXTERNAL"
-  MYSQL_PWD=$password "${CLIENT[@]}" --no-defaults --default-character-set=utf8mb4 \
-    --protocol=tcp --host="$host" --port="$port" --user="$user" "$@"
+  MYSQL_PWD=$password "${CLIENT[@]}" --protocol=tcp --host="$host" --port="$port" --user="$user" "$@"
 }
 
 . "$HERE/debian.sh"
