@@ -14,5 +14,6 @@ pub mod pace;
 pub mod progress;
 pub mod row;
 pub mod schema;
+pub mod settings;
 pub mod supervise;
 pub mod tunables;

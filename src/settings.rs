@@ -1,0 +1,252 @@
+//! What a run needs, validated: the command line's meaning without its spelling.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::mysql::ConnectOptions;
+use crate::names::TableName;
+use crate::tunables::Tunables;
+
+/// How rows are read while copying.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CopySetting {
+    /// Lock-free where it is proven right, locking elsewhere.
+    #[default]
+    Auto,
+    /// Shared row locks on each chunk.
+    Locking,
+    /// No lock on the original; refused where it cannot be proven right.
+    LockFree,
+}
+
+/// Where replay takes a changed row's values from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplaySetting {
+    /// From the binlog where that is exact for every column, from the original elsewhere.
+    #[default]
+    Auto,
+    /// From the binlog; refused where that is not exact.
+    Image,
+    /// From the original.
+    Reread,
+}
+
+/// When secondary indexes are built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeferIndexes {
+    /// After the copy where no replica would be held up, with the table elsewhere.
+    #[default]
+    Auto,
+    /// After the copy.
+    On,
+    /// With the table.
+    Off,
+}
+
+/// When original and ghost are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerifySetting {
+    /// After the copy.
+    #[default]
+    After,
+    /// Not at all, but for chunks in which the copy met a conflict.
+    Off,
+}
+
+/// Whether the server's own cheap ways are tried first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NativeSetting {
+    /// INSTANT, then INPLACE where it only changes metadata.
+    Auto,
+    /// INSTANT only.
+    Instant,
+    /// Never: always a ghost table.
+    #[default]
+    Never,
+}
+
+/// What happens with the tables of an interrupted run of the same statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResumeSetting {
+    /// Continue if there is one, begin otherwise.
+    #[default]
+    Auto,
+    /// Continue, or fail.
+    Require,
+    /// Remove them and begin anew.
+    Restart,
+}
+
+/// Who may be killed to get the table's lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KillBlockers {
+    /// Nobody.
+    #[default]
+    Never,
+    /// Sessions that hold the table in an open transaction and run nothing.
+    Idle,
+    /// All sessions that hold the table.
+    All,
+}
+
+/// What happens to the original after the swap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OldTable {
+    /// It stays as `_t_del`.
+    #[default]
+    Keep,
+    /// It is dropped when the run ends, not before this time has passed since the swap.
+    DropAfter(Duration),
+}
+
+/// What is done with triggers of the original.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Triggers {
+    /// The run is refused.
+    #[default]
+    Refuse,
+    /// They are recreated on the new table within the swap.
+    Recreate,
+}
+
+/// The swap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CutOverSettings {
+    /// From asking for the lock to having swapped.
+    pub budget: Duration,
+    /// How many attempts; 0 is no limit but the deadline.
+    pub attempts_max: u32,
+    /// How long to keep trying, from the first attempt; `None` is no limit.
+    pub deadline: Option<Duration>,
+    /// Who may be killed.
+    pub kill: KillBlockers,
+    /// After how many failed attempts.
+    pub kill_after_attempts: u32,
+    /// Never a transaction that has changed more rows.
+    pub kill_rows_max: u64,
+    /// The swap waits as long as this file exists.
+    pub postpone_flag_file: Option<PathBuf>,
+}
+
+impl Default for CutOverSettings {
+    fn default() -> CutOverSettings {
+        CutOverSettings {
+            budget: Duration::from_millis(300),
+            attempts_max: 0,
+            deadline: Some(Duration::from_secs(3600)),
+            kill: KillBlockers::Never,
+            kill_after_attempts: 10,
+            kill_rows_max: 10_000,
+            postpone_flag_file: None,
+        }
+    }
+}
+
+/// What the throttle looks at, besides what [`Tunables`] hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ThrottleSettings {
+    /// Replicas to watch, as `host:port`; empty finds them from the primary.
+    pub replicas: Vec<String>,
+    /// Replicas not to watch.
+    pub ignore_replicas: Vec<String>,
+    /// Files that pause the copy while they exist.
+    pub flag_files: Vec<PathBuf>,
+    /// A file that stops the run when it appears.
+    pub panic_flag_file: Option<PathBuf>,
+    /// How long after the first look critical load is looked at again.
+    pub critical_load_interval: Duration,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server with the table.
+    pub connect: ConnectOptions,
+    /// The table.
+    pub table: TableName,
+    /// The ALTER as it was given.
+    pub alter: String,
+    /// What may change while running, with its first values.
+    pub tunables: Tunables,
+    /// See [`CopySetting`].
+    pub copy: CopySetting,
+    /// See [`ReplaySetting`].
+    pub replay: ReplaySetting,
+    /// See [`DeferIndexes`].
+    pub defer_indexes: DeferIndexes,
+    /// See [`VerifySetting`].
+    pub verify: VerifySetting,
+    /// See [`NativeSetting`].
+    pub native: NativeSetting,
+    /// See [`ResumeSetting`].
+    pub resume: ResumeSetting,
+    /// See [`CutOverSettings`].
+    pub cutover: CutOverSettings,
+    /// See [`ThrottleSettings`].
+    pub throttle: ThrottleSettings,
+    /// See [`OldTable`].
+    pub old_table: OldTable,
+    /// See [`Triggers`].
+    pub triggers: Triggers,
+    /// Replaces the table's name in the helper tables' names.
+    pub helper_base: Option<String>,
+    /// Goes into the old table's name.
+    pub old_stamp: Option<String>,
+    /// Whether the new unique keys are scanned for duplicates before the copy.
+    pub duplicate_scan: bool,
+    /// Whether our own transactions are compressed in the binlog where the server can.
+    pub compress_binlog: bool,
+    /// Whether the ghost's statistics are computed before the swap.
+    pub analyze: bool,
+    /// How many bytes of changes may wait in memory.
+    pub backlog_bytes_max: usize,
+    /// How long the binlog reader tries to reconnect.
+    pub reconnect_limit: Duration,
+    /// How often the heartbeat is written.
+    pub heartbeat_interval: Duration,
+    /// How often a checkpoint is written.
+    pub checkpoint_interval: Duration,
+    /// Where the report goes: HTML or JSON by its extension.
+    pub report: Option<PathBuf>,
+    /// Executables called at events.
+    pub hooks_path: Option<PathBuf>,
+    /// The control socket; `None` is the default path.
+    pub socket: Option<PathBuf>,
+    /// Where metrics are served.
+    pub metrics_listen: Option<String>,
+}
+
+impl Settings {
+    /// Settings with every default, for a statement on a table.
+    pub fn new(connect: ConnectOptions, table: TableName, alter: impl Into<String>) -> Settings {
+        Settings {
+            connect,
+            table,
+            alter: alter.into(),
+            tunables: Tunables::default(),
+            copy: CopySetting::default(),
+            replay: ReplaySetting::default(),
+            defer_indexes: DeferIndexes::default(),
+            verify: VerifySetting::default(),
+            native: NativeSetting::default(),
+            resume: ResumeSetting::default(),
+            cutover: CutOverSettings::default(),
+            throttle: ThrottleSettings::default(),
+            old_table: OldTable::default(),
+            triggers: Triggers::default(),
+            helper_base: None,
+            old_stamp: None,
+            duplicate_scan: true,
+            compress_binlog: true,
+            analyze: true,
+            backlog_bytes_max: 256 << 20,
+            reconnect_limit: Duration::from_secs(300),
+            heartbeat_interval: Duration::from_millis(100),
+            checkpoint_interval: Duration::from_secs(5),
+            report: None,
+            hooks_path: None,
+            socket: None,
+            metrics_listen: None,
+        }
+    }
+}
