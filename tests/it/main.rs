@@ -1,0 +1,13 @@
+//! Tests against real servers, one file per subject, all in one program so that it is linked once.
+//!
+//! Servers come from `testenv/` and start at first use. `CHANGELING_TEST_ON=mysql` or `=mariadb` limits
+//! the tests that run on both flavours to one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic in a test is its report"
+)]
+
+mod support;
+mod support_works;

@@ -1,0 +1,21 @@
+//! What tests share: servers, databases of their own, the program as a user runs it, comparisons.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox: which of it is used depends on the tests there are"
+)]
+
+pub mod client;
+pub mod compare;
+pub mod database;
+pub mod program;
+pub mod server;
+pub mod wait;
+
+pub use client::Client;
+pub use compare::{assert_same_rows, compare_tables};
+pub use database::TestDb;
+pub use program::{Live, Program, Run};
+pub use server::{TestServer, both, server};
+pub use wait::eventually;

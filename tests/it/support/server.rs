@@ -1,0 +1,141 @@
+//! Servers from `testenv/`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use changeling::mysql::{ConnectOptions, Flavour};
+
+use super::client::Client;
+
+/// A running server.
+#[derive(Clone, Debug)]
+pub struct TestServer {
+    pub name: &'static str,
+    pub flavour: Flavour,
+    pub host: String,
+    pub port: u16,
+    /// Empty for a server given by `CHANGELING_TEST_…`, as are the paths below.
+    pub socket: PathBuf,
+    pub user: String,
+    pub password: String,
+    pub data_directory: PathBuf,
+    pub error_log: PathBuf,
+}
+
+/// The server of that name in testenv/README.md; started, together with its replica if it has one, when
+/// this process first asks for it.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn server(name: &'static str) -> &'static TestServer {
+    type Started = &'static OnceLock<TestServer>;
+    static SERVERS: Mutex<Option<HashMap<&'static str, Started>>> = Mutex::new(None);
+    let cell: Started = SERVERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default()
+        .entry(name)
+        .or_insert_with(|| Box::leak(Box::default()));
+    cell.get_or_init(|| {
+        testenv("up", name);
+        TestServer::from_info(name)
+    })
+}
+
+/// Runs `test` on the primary of each flavour, one after the other.
+pub async fn both(test: impl AsyncFn(&'static TestServer)) {
+    let only = std::env::var("CHANGELING_TEST_ON").unwrap_or_default();
+    assert!(
+        matches!(only.as_str(), "" | "both" | "mysql" | "mariadb"),
+        "CHANGELING_TEST_ON is mysql, mariadb or both, not {only}"
+    );
+    if only != "mariadb" {
+        println!("-- on mysql-primary");
+        test(server("mysql-primary")).await;
+    }
+    if only != "mysql" {
+        println!("-- on mariadb-primary");
+        test(server("mariadb-primary")).await;
+    }
+}
+
+impl TestServer {
+    fn from_info(name: &'static str) -> TestServer {
+        let text = testenv("info", name);
+        let info: HashMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        let get = |key: &str| -> &str {
+            info.get(key)
+                .unwrap_or_else(|| panic!("testenv/info {name} does not tell {key}"))
+        };
+        TestServer {
+            name,
+            flavour: match get("flavour") {
+                "mysql" => Flavour::MySql,
+                "mariadb" => Flavour::MariaDb,
+                other => panic!("testenv/info {name} tells an unknown flavour: {other}"),
+            },
+            host: get("host").to_string(),
+            port: get("port").parse().expect("a port"),
+            socket: get("socket").into(),
+            user: get("user").to_string(),
+            password: get("password").to_string(),
+            data_directory: get("datadir").into(),
+            error_log: get("error_log").into(),
+        }
+    }
+
+    /// How the library under test connects to it.
+    pub fn options(&self) -> ConnectOptions {
+        ConnectOptions {
+            host: self.host.clone(),
+            port: self.port,
+            user: self.user.clone(),
+            password: Some(self.password.clone()),
+            ..ConnectOptions::default()
+        }
+    }
+
+    /// A new session without a default database.
+    pub async fn connect(&self) -> Client {
+        Client::connect(self, None).await
+    }
+
+    pub fn is_mariadb(&self) -> bool {
+        self.flavour == Flavour::MariaDb
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        testenv("kill", self.name);
+    }
+
+    /// Starts it again after [`TestServer::kill`].
+    pub fn up(&self) {
+        testenv("up", self.name);
+    }
+}
+
+/// Runs a command of `testenv/` and returns what it prints.
+fn testenv(command: &str, name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testenv")
+        .join(command);
+    let output = Command::new(&path)
+        .arg(name)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{} cannot be run: {error}", path.display()));
+    assert!(
+        output.status.success(),
+        "testenv/{command} {name} failed; run it by hand to see why, testenv/README.md has the ways to \
+         give it a server\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    String::from_utf8(output.stdout).expect("testenv prints text")
+}
