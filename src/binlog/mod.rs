@@ -1,0 +1,13 @@
+//! The binlog as a stream of changes of one table: connection, decoding, judgement of every event.
+//!
+//! The reader hands [`crate::change::BinlogEvent`]s to a [`crate::change::ChangeSink`] in the binlog's
+//! order. It knows the original's definition and which columns replay needs; it knows nothing of the
+//! ghost but its name, of windows or of who applies.
+
+pub mod clearance;
+pub mod position;
+pub mod reader;
+
+pub use clearance::image_pairs_cleared;
+pub use position::{Retention, current_coordinates, retention};
+pub use reader::{Feed, ReaderHandle, start};
