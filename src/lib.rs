@@ -6,6 +6,7 @@ pub mod binlog;
 pub mod change;
 pub mod chunk;
 pub mod coordinates;
+pub mod cutover;
 pub mod failure;
 pub mod interlock;
 pub mod key;

@@ -1,0 +1,97 @@
+//! The swap: the ghost takes the original's name, and the application does not feel it.
+//!
+//! Two protocols behind one interface, chosen by what the server can:
+//! - *lock and rename* (MySQL from 8.0.13): one session locks original and ghost, brings in the last
+//!   changes and renames under its own lock. If it dies, the server gives the locks back with nothing
+//!   renamed.
+//! - *sentry* (MariaDB, older MySQL): RENAME under LOCK TABLES is refused there, so a second session
+//!   renames. See the `sentry` module for why no write gets lost between the two.
+//!
+//! An attempt has a budget of milliseconds, from asking for the lock to having swapped, enforced by a
+//! further session that kills our own waiting statement. The lock is asked for only when replay is
+//! near and nobody is known to hold the table for longer than the budget.
+
+mod changes;
+mod report;
+
+use std::time::Duration;
+
+pub use changes::{LastChanges, Readiness};
+pub use report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, Swapped};
+
+use crate::mysql::Server;
+use crate::names::Names;
+
+/// How the swap is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// One session, RENAME under its own lock.
+    LockAndRename,
+    /// Two sessions and a sentry table.
+    Sentry,
+}
+
+/// What may be done to those who hold the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KillPolicy {
+    /// Nothing.
+    #[default]
+    Never,
+    /// End connections that hold the table in a transaction and run nothing.
+    Idle,
+    /// End them whatever they do.
+    All,
+}
+
+/// What a cut-over is to do and what it may cost.
+#[derive(Clone, Debug)]
+pub struct CutOverPlan {
+    /// Where.
+    pub server: Server,
+    /// Which tables.
+    pub names: Names,
+    /// How.
+    pub protocol: Protocol,
+    /// From asking for the lock to having swapped; past it everything is released.
+    pub budget: Duration,
+    /// How many attempts; `None`: no limit.
+    pub attempts_max: Option<u32>,
+    /// How long to try, from the first moment it is not held back; `None`: no limit.
+    pub deadline: Option<Duration>,
+    /// What may be done to those who hold the table.
+    pub kill: KillPolicy,
+    /// After how many failed attempts.
+    pub kill_after_attempts: u32,
+    /// Never a transaction that has changed more rows than this: its rollback would take long.
+    pub kill_rows_max: u64,
+    /// Replay's lag must be at most this …
+    pub lag_max: Duration,
+    /// … and its backlog at most this many keys …
+    pub backlog_rows_max: u64,
+    /// … all the time for this long.
+    pub calm_for: Duration,
+}
+
+impl CutOverPlan {
+    /// A plan with the defaults and the protocol that the server can.
+    pub fn new(server: Server, names: Names) -> CutOverPlan {
+        CutOverPlan {
+            protocol: if server.facts().renames_under_lock() {
+                Protocol::LockAndRename
+            } else {
+                Protocol::Sentry
+            },
+            server,
+            names,
+            budget: Duration::from_millis(300),
+            attempts_max: None,
+            deadline: None,
+            kill: KillPolicy::Never,
+            kill_after_attempts: 3,
+            kill_rows_max: 100_000,
+            lag_max: Duration::from_millis(500),
+            backlog_rows_max: 1_000,
+            calm_for: Duration::from_secs(1),
+        }
+    }
+}
