@@ -4,6 +4,7 @@
 
 pub mod binlog;
 pub mod change;
+pub mod checkpoint;
 pub mod chunk;
 pub mod coordinates;
 pub mod cutover;

@@ -1,0 +1,262 @@
+//! The checkpoint table: what a resume needs, written together.
+//!
+//! A checkpoint is the low watermark of the copy, the applied coordinates of replay, the work that is
+//! still to come and the identity of both tables. The copy is idempotent, and replay from an older
+//! coordinate converges; so a checkpoint may be old, but it may never claim more than is in the ghost.
+//! That is why the watermark and the coordinates are read *before* they are written, and only committed
+//! chunks and applied changes count.
+
+use serde::{Deserialize, Serialize};
+
+use crate::coordinates::Coordinates;
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::key::Key;
+use crate::mysql::{Session, quote};
+use crate::names::TableName;
+
+/// The version of the checkpoint's form. A program reads its own and older ones.
+pub const VERSION: u32 = 1;
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Rows are being copied.
+    Copy,
+    /// All rows are copied; indexes may be left to build.
+    Indexes,
+    /// The ghost is complete, but for changes.
+    Complete,
+}
+
+/// What is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// The program that wrote it.
+    pub program: String,
+    /// The ALTER, as parsed and printed.
+    pub statement: String,
+    /// [`definition_identity`] of the original.
+    pub original: String,
+    /// [`definition_identity`] of the ghost, before its deferred indexes.
+    pub ghost: String,
+    /// How far the run has come.
+    pub stage: Stage,
+    /// The end of the contiguous finished prefix of the copy, as hex of the key's bytes.
+    pub watermark: Option<String>,
+    /// Everything up to here is in the ghost.
+    pub applied: String,
+    /// Indexes that are left to build, as clauses of an ALTER.
+    pub deferred: Vec<String>,
+    /// Rows copied so far.
+    pub rows_copied: u64,
+    /// Whether the operator holds the cut-over.
+    pub postponed: bool,
+    /// When the run began, microseconds since 1970.
+    pub started_micros: u64,
+}
+
+impl Checkpoint {
+    /// The watermark as a key.
+    ///
+    /// # Errors
+    /// Bytes that are no key: the table was damaged.
+    pub fn watermark_key(&self) -> Result<Option<Key>> {
+        let Some(hex) = &self.watermark else {
+            return Ok(None);
+        };
+        unhex(hex)
+            .and_then(|bytes| Key::from_bytes(&bytes))
+            .map(Some)
+            .ok_or_else(|| damaged("its watermark is no key"))
+    }
+
+    /// The applied coordinates.
+    ///
+    /// # Errors
+    /// Text that is no coordinates: the table was damaged.
+    pub fn applied_coordinates(&self) -> Result<Coordinates> {
+        self.applied
+            .parse()
+            .map_err(|_| damaged("its coordinates cannot be read"))
+    }
+}
+
+/// The hex form of a key for [`Checkpoint::watermark`].
+pub fn watermark_text(key: &Key) -> String {
+    key.to_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
+}
+
+fn damaged(what: &str) -> Failure {
+    Failure::new(
+        FailureKind::Refused,
+        format!("the checkpoint of the interrupted run cannot be used: {what}"),
+    )
+    .remedy("begin anew with --restart")
+}
+
+/// What a definition is recognised by: SHOW CREATE TABLE without the AUTO_INCREMENT counter, which
+/// changes with every insert.
+pub fn definition_identity(create_statement: &str) -> String {
+    let mut out = String::with_capacity(create_statement.len());
+    let mut rest = create_statement;
+    // The table option stands behind the closing parenthesis, outside of any comment or default.
+    while let Some(at) = rest.find(" AUTO_INCREMENT=") {
+        let (head, tail) = rest.split_at(at);
+        let digits = tail[" AUTO_INCREMENT=".len()..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .count();
+        out.push_str(head);
+        if digits == 0 {
+            out.push_str(&tail[.." AUTO_INCREMENT=".len()]);
+        }
+        rest = &tail[" AUTO_INCREMENT=".len() + digits..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Creates the checkpoint table.
+///
+/// # Errors
+/// What the server answered.
+pub async fn create(session: &mut Session, table: &TableName) -> Result<()> {
+    session
+        .execute(&format!(
+            "/* changeling */ CREATE TABLE {} (id INT NOT NULL PRIMARY KEY, \
+             state LONGTEXT CHARACTER SET utf8mb4 NOT NULL, \
+             last_update TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)) \
+             ENGINE=InnoDB",
+            quote::table(table)
+        ))
+        .await
+        .map(drop)
+        .doing(|| format!("create the checkpoint table {table}"))
+}
+
+/// Writes a checkpoint over the former one.
+///
+/// # Errors
+/// What the server answered. A run that cannot write its checkpoint must stop: it would promise a
+/// resume that is not there.
+pub async fn write(
+    session: &mut Session,
+    table: &TableName,
+    checkpoint: &Checkpoint,
+) -> Result<()> {
+    let state = serde_json::to_string(checkpoint)
+        .map_err(|error| Failure::failed(format!("the checkpoint has no JSON form: {error}")))?;
+    session
+        .execute(&format!(
+            "REPLACE INTO {} (id, state) VALUES (1, {})",
+            quote::table(table),
+            quote::string(&state)
+        ))
+        .await
+        .map(drop)
+        .doing(|| format!("write the checkpoint into {table}"))
+}
+
+/// Reads the checkpoint; `None` if there is no table or nothing in it.
+///
+/// # Errors
+/// What the server answered; a checkpoint of a newer program, or a damaged one.
+pub async fn read(session: &mut Session, table: &TableName) -> Result<Option<Checkpoint>> {
+    let found: Option<String> = match session
+        .first(&format!(
+            "SELECT state FROM {} WHERE id = 1",
+            quote::table(table)
+        ))
+        .await
+    {
+        Err(failure) if failure.code() == Some(crate::mysql::error::ER_NO_SUCH_TABLE) => {
+            return Ok(None);
+        }
+        other => other.doing(|| format!("read the checkpoint in {table}"))?,
+    };
+    let Some(state) = found else { return Ok(None) };
+    let version = serde_json::from_str::<serde_json::Value>(&state)
+        .ok()
+        .and_then(|value| value.get("version")?.as_u64());
+    match version {
+        Some(version) if version <= u64::from(VERSION) => {}
+        Some(version) => {
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("the checkpoint in {table} has version {version}; this program reads up to {VERSION}"),
+            )
+            .remedy("continue with the newer program that began the run, or begin anew with --restart"));
+        }
+        None => return Err(damaged("it has no version")),
+    }
+    serde_json::from_str(&state)
+        .map(Some)
+        .map_err(|error| damaged(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Cell;
+
+    #[test]
+    fn identity_ignores_the_counter_alone() {
+        assert_eq!(
+            definition_identity(
+                "CREATE TABLE `t` (a INT) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=utf8mb4"
+            ),
+            "CREATE TABLE `t` (a INT) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
+        );
+        assert_eq!(
+            definition_identity("x AUTO_INCREMENT=y"),
+            "x AUTO_INCREMENT=y"
+        );
+    }
+
+    #[test]
+    fn watermarks_survive() {
+        let key = Key(vec![Cell::Int(-1), Cell::Bytes(b"a\0".to_vec())]);
+        let checkpoint = Checkpoint {
+            version: VERSION,
+            program: "changeling".into(),
+            statement: "ADD COLUMN c INT".into(),
+            original: String::new(),
+            ghost: String::new(),
+            stage: Stage::Copy,
+            watermark: Some(watermark_text(&key)),
+            applied: "file b.1:4".into(),
+            deferred: vec![],
+            rows_copied: 5,
+            postponed: false,
+            started_micros: 1,
+        };
+        let text = serde_json::to_string(&checkpoint).unwrap();
+        let back: Checkpoint = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, checkpoint);
+        assert_eq!(back.watermark_key().unwrap(), Some(key));
+        assert!(
+            Checkpoint {
+                watermark: Some("zz".into()),
+                ..checkpoint
+            }
+            .watermark_key()
+            .is_err()
+        );
+    }
+}
