@@ -1,0 +1,63 @@
+//! The spelling of the settings' choices.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::settings::{
+    CopySetting, DeferIndexes, KillBlockers, NativeSetting, ReplaySetting, ResumeSetting, Triggers,
+    VerifySetting,
+};
+
+macro_rules! spelled {
+    ($type:ty { $($variant:ident = $name:literal: $help:literal),+ $(,)? }) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(<$type>::$variant),+]
+            }
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(<$type>::$variant => PossibleValue::new($name).help($help)),+
+                })
+            }
+        }
+    };
+}
+
+spelled!(CopySetting {
+    Auto = "auto": "without locks where that is proven right, locking elsewhere",
+    Locking = "locking": "with shared row locks on each chunk",
+    LockFree = "lock-free": "without locks; refused where it cannot be proven right",
+});
+spelled!(ReplaySetting {
+    Auto = "auto": "from the binlog where that is exact, from the original elsewhere",
+    Image = "image": "from the binlog; refused where that is not exact",
+    Reread = "reread": "from the original",
+});
+spelled!(DeferIndexes {
+    Auto = "auto": "on where no replica is held up by the build",
+    On = "on": "build them after the copy",
+    Off = "off": "build them with the table",
+});
+spelled!(VerifySetting {
+    After = "after": "after the copy",
+    Off = "off": "not, but for chunks in which the copy met a conflict",
+});
+spelled!(NativeSetting {
+    Auto = "auto": "INSTANT, then INPLACE where only metadata changes",
+    Instant = "instant": "INSTANT only",
+    Never = "never": "always through a ghost table",
+});
+spelled!(ResumeSetting {
+    Auto = "auto": "go on if there is something to go on with",
+    Require = "require": "go on, or fail",
+    Restart = "restart": "remove what is left and begin anew",
+});
+spelled!(KillBlockers {
+    Never = "never": "nobody",
+    Idle = "idle": "sessions that hold the table and run nothing",
+    All = "all": "all sessions that hold the table",
+});
+spelled!(Triggers {
+    Refuse = "refuse": "a table with triggers is refused",
+    Recreate = "recreate": "they are recreated within the swap",
+});

@@ -1,0 +1,336 @@
+//! `changeling migrate`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::connection::ConnectionArgs;
+use super::values;
+use crate::alter::AlterStatement;
+use crate::failure::{Context, Failure, Result};
+use crate::names::TableName;
+use crate::settings::{
+    CopySetting, CutOverSettings, DeferIndexes, KillBlockers, NativeSetting, OldTable,
+    ReplaySetting, ResumeSetting, Settings, ThrottleSettings, Triggers, VerifySetting,
+};
+use crate::tunables::Tunables;
+
+/// Which table, and what to do with it: as options, or as one statement.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Statement")]
+pub struct StatementArgs {
+    /// The whole statement: "ALTER TABLE d.t ADD COLUMN …"; instead of --database, --table, --alter
+    #[arg(value_name = "ALTER TABLE …")]
+    pub statement: Option<String>,
+    /// The schema of the table
+    #[arg(short = 'D', long, env = "CHANGELING_DATABASE")]
+    pub database: Option<String>,
+    /// The table
+    #[arg(long, env = "CHANGELING_TABLE")]
+    pub table: Option<String>,
+    /// The ALTER's clauses: "ADD COLUMN c INT, DROP COLUMN d"
+    #[arg(long, env = "CHANGELING_ALTER")]
+    pub alter: Option<String>,
+}
+
+impl StatementArgs {
+    /// The table and the ALTER.
+    ///
+    /// # Errors
+    /// Something missing or said twice.
+    pub fn resolve(&self) -> Result<(TableName, String)> {
+        let text = match (&self.statement, &self.alter) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage("the statement is given twice")
+                    .remedy("give either one argument `ALTER TABLE d.t …` or --alter"));
+            }
+            (Some(text), None) | (None, Some(text)) => text.clone(),
+            (None, None) => {
+                return Err(Failure::usage("no statement is given")
+                    .remedy("give `ALTER TABLE d.t …`, or --database, --table and --alter"));
+            }
+        };
+        let parsed = AlterStatement::parse(&text)
+            .map_err(|failure| failure.kind_is(crate::failure::FailureKind::Usage))
+            .doing(|| "read the ALTER")?;
+        let schema = self.database.clone().or_else(|| parsed.schema().map(String::from));
+        let table = self.table.clone().or_else(|| parsed.table().map(String::from));
+        match (schema, table) {
+            (Some(schema), Some(table)) => Ok((TableName::new(schema, table), text)),
+            (None, _) => Err(Failure::usage("no schema is given")
+                .remedy("give --database, or name the table as `schema.table`")),
+            (_, None) => Err(Failure::usage("no table is given").remedy("give --table")),
+        }
+    }
+}
+
+/// Rows: how they are copied, replayed and compared.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Copy, replay and verification")]
+pub struct EngineArgs {
+    /// How long the copy of one chunk should take; its rows adapt
+    #[arg(long, env = "CHANGELING_CHUNK_TIME", default_value = "200ms", value_parser = values::duration)]
+    pub chunk_time: Duration,
+    /// At most this many rows a chunk
+    #[arg(long, env = "CHANGELING_CHUNK_ROWS_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub chunk_rows_max: u64,
+    /// A fixed number of rows a chunk, instead of adapting
+    #[arg(long, env = "CHANGELING_CHUNK_SIZE", value_parser = clap::value_parser!(u64).range(1..))]
+    pub chunk_size: Option<u64>,
+    /// Chunks copied side by side
+    #[arg(long, env = "CHANGELING_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Connections that apply changes
+    #[arg(long, env = "CHANGELING_APPLY_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub apply_workers: u16,
+    /// How the copy reads the original
+    #[arg(long, env = "CHANGELING_COPY", value_enum, default_value_t)]
+    pub copy: CopySetting,
+    /// Where replay takes changed rows from
+    #[arg(long, env = "CHANGELING_REPLAY", value_enum, default_value_t)]
+    pub replay: ReplaySetting,
+    /// Build secondary indexes that are not unique after the copy
+    #[arg(long, env = "CHANGELING_DEFER_INDEXES", value_enum, default_value_t)]
+    pub defer_indexes: DeferIndexes,
+    /// Compare original and ghost before the swap
+    #[arg(long, env = "CHANGELING_VERIFY", value_enum, default_value_t)]
+    pub verify: VerifySetting,
+    /// Try the server's own cheap ways first
+    #[arg(long, env = "CHANGELING_NATIVE", value_enum, default_value_t)]
+    pub native: NativeSetting,
+    /// Do not look for duplicates under new unique keys before the copy
+    #[arg(long, env = "CHANGELING_SKIP_DUPLICATE_SCAN")]
+    pub skip_duplicate_scan: bool,
+    /// Memory for changes that wait
+    #[arg(long, env = "CHANGELING_BACKLOG_MEMORY", default_value = "256MiB", value_parser = values::size)]
+    pub backlog_memory: u64,
+    /// How long to try to reach the binlog again after it was lost
+    #[arg(long, env = "CHANGELING_RECONNECT_LIMIT", default_value = "5m", value_parser = values::duration)]
+    pub reconnect_limit: Duration,
+    /// Compress our own transactions in the binlog where the server can
+    #[arg(long, env = "CHANGELING_COMPRESS_BINLOG", value_enum, default_value_t)]
+    pub compress_binlog: Switch,
+    /// Compute the new table's statistics before the swap
+    #[arg(long, env = "CHANGELING_ANALYZE", value_enum, default_value_t)]
+    pub analyze: Switch,
+}
+
+/// Something done by default that can be turned off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Where it helps.
+    #[default]
+    Auto,
+    /// Not at all.
+    Off,
+}
+
+/// What makes the copy pause or the run stop.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Throttle")]
+pub struct ThrottleArgs {
+    /// Pause while a replica lags more
+    #[arg(long, env = "CHANGELING_MAX_LAG", default_value = "1.5s", value_parser = values::duration)]
+    pub max_lag: Duration,
+    /// Replicas to watch as host:port, separated by commas; without it they are found from the primary
+    #[arg(long, env = "CHANGELING_REPLICAS", value_delimiter = ',')]
+    pub replicas: Vec<String>,
+    /// Replicas not to watch
+    #[arg(long, env = "CHANGELING_IGNORE_REPLICA", value_delimiter = ',')]
+    pub ignore_replica: Vec<String>,
+    /// Pause while a status variable is above its limit: Threads_running=50,…
+    #[arg(long, env = "CHANGELING_MAX_LOAD", default_value = "", value_parser = values::load, hide_default_value = true)]
+    pub max_load: BTreeMap<String, u64>,
+    /// Stop, resumably, when a status variable is above its limit
+    #[arg(long, env = "CHANGELING_CRITICAL_LOAD", default_value = "", value_parser = values::load, hide_default_value = true)]
+    pub critical_load: BTreeMap<String, u64>,
+    /// Look at critical load a second time after this pause before stopping
+    #[arg(long, env = "CHANGELING_CRITICAL_LOAD_INTERVAL", default_value = "2s", value_parser = values::duration)]
+    pub critical_load_interval: Duration,
+    /// Pause while this query's first value is above 0
+    #[arg(long, env = "CHANGELING_THROTTLE_QUERY")]
+    pub throttle_query: Option<String>,
+    /// Pause while this URL answers other than 200
+    #[arg(long, env = "CHANGELING_THROTTLE_HTTP")]
+    pub throttle_http: Option<String>,
+    /// Pause while one of these files exists
+    #[arg(long, env = "CHANGELING_THROTTLE_FLAG_FILE", value_delimiter = ',')]
+    pub throttle_flag_file: Vec<PathBuf>,
+    /// Stop, resumably, when this file appears
+    #[arg(long, env = "CHANGELING_PANIC_FLAG_FILE")]
+    pub panic_flag_file: Option<PathBuf>,
+    /// Rest after each chunk for this multiple of its time
+    #[arg(long, env = "CHANGELING_NICE_RATIO", default_value_t = 0.0)]
+    pub nice_ratio: f64,
+    /// How often the heartbeat is written
+    #[arg(long, env = "CHANGELING_HEARTBEAT_INTERVAL", default_value = "100ms", value_parser = values::duration)]
+    pub heartbeat_interval: Duration,
+}
+
+/// The swap.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Cut-over")]
+pub struct CutOverArgs {
+    /// Longest time from asking for the table's lock to having swapped; past it all is released and
+    /// tried later
+    #[arg(long, env = "CHANGELING_CUT_OVER_BUDGET", default_value = "300ms", value_parser = values::duration)]
+    pub cut_over_budget: Duration,
+    /// Attempts before giving up; 0 is no limit but the deadline
+    #[arg(long, env = "CHANGELING_CUT_OVER_ATTEMPTS", default_value_t = 0)]
+    pub cut_over_attempts: u32,
+    /// How long to keep trying
+    #[arg(long, env = "CHANGELING_CUT_OVER_DEADLINE", default_value = "1h", value_parser = values::duration)]
+    pub cut_over_deadline: Duration,
+    /// Who may be killed for the lock
+    #[arg(long, env = "CHANGELING_KILL_BLOCKERS", value_enum, default_value_t)]
+    pub kill_blockers: KillBlockers,
+    /// … after how many failed attempts
+    #[arg(long, env = "CHANGELING_KILL_AFTER_ATTEMPTS", default_value_t = 10)]
+    pub kill_after_attempts: u32,
+    /// … and never a transaction that has changed more rows
+    #[arg(long, env = "CHANGELING_KILL_ROWS_MAX", default_value_t = 10_000)]
+    pub kill_rows_max: u64,
+    /// Do not swap while this file exists
+    #[arg(long, env = "CHANGELING_POSTPONE_CUT_OVER_FLAG_FILE")]
+    pub postpone_cut_over_flag_file: Option<PathBuf>,
+    /// Do not swap before `changeling ctl cut-over`
+    #[arg(long, env = "CHANGELING_POSTPONE_CUT_OVER")]
+    pub postpone_cut_over: bool,
+    /// Triggers of the table
+    #[arg(long, env = "CHANGELING_TRIGGERS", value_enum, default_value_t)]
+    pub triggers: Triggers,
+    /// The original after the swap: `never` dropped, or `after:DURATION`
+    #[arg(long, env = "CHANGELING_DROP_OLD_TABLE", default_value = "never", value_parser = drop_old_table)]
+    pub drop_old_table: OldTable,
+    /// Put the time into the old table's name
+    #[arg(long, env = "CHANGELING_TIMESTAMP_OLD_TABLE")]
+    pub timestamp_old_table: bool,
+}
+
+fn drop_old_table(text: &str) -> std::result::Result<OldTable, String> {
+    match text.split_once(':') {
+        None if text == "never" => Ok(OldTable::Keep),
+        Some(("after", duration)) => Ok(OldTable::DropAfter(values::duration(duration)?)),
+        _ => Err(format!("`{text}` is neither `never` nor `after:DURATION`")),
+    }
+}
+
+/// Continuing, watching, reporting.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Running")]
+pub struct RunArgs {
+    /// Go on with an interrupted run
+    #[arg(long, env = "CHANGELING_RESUME", value_enum, default_value_t)]
+    pub resume: ResumeSetting,
+    /// Remove what an interrupted run left and begin anew
+    #[arg(long, env = "CHANGELING_RESTART", conflicts_with = "resume")]
+    pub restart: bool,
+    /// Write the report there: HTML or JSON by its extension
+    #[arg(long, env = "CHANGELING_REPORT")]
+    pub report: Option<PathBuf>,
+    /// Directory with executables called at events
+    #[arg(long, env = "CHANGELING_HOOKS_PATH")]
+    pub hooks_path: Option<PathBuf>,
+    /// Path of the control socket
+    #[arg(long, env = "CHANGELING_CONTROL_SOCKET")]
+    pub control_socket: Option<PathBuf>,
+    /// Serve Prometheus metrics on this address
+    #[arg(long, env = "CHANGELING_METRICS_LISTEN")]
+    pub metrics_listen: Option<String>,
+    /// Use this in place of the table's name in the helper tables' names
+    #[arg(long, env = "CHANGELING_FORCE_TABLE_NAMES")]
+    pub force_table_names: Option<String>,
+}
+
+/// All of `migrate`.
+#[derive(Args, Debug, Clone)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    statement: StatementArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    throttle: ThrottleArgs,
+    #[command(flatten)]
+    cutover: CutOverArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl MigrateArgs {
+    /// The settings of the run.
+    ///
+    /// # Errors
+    /// A wrong command line, or connection files that cannot be read.
+    pub fn resolve(self) -> Result<Settings> {
+        let (table, alter) = self.statement.resolve()?;
+        let connect = self.connection.resolve()?;
+        let (engine, throttle, cutover, run) = (self.engine, self.throttle, self.cutover, self.run);
+        if !(0.0..=100.0).contains(&throttle.nice_ratio) {
+            return Err(Failure::usage("--nice-ratio is outside of 0 to 100"));
+        }
+        Ok(Settings {
+            tunables: Tunables {
+                chunk_time: engine.chunk_time,
+                chunk_rows_max: engine.chunk_rows_max,
+                chunk_rows_fixed: engine.chunk_size,
+                copy_workers: engine.workers.into(),
+                apply_workers: engine.apply_workers.into(),
+                nice_ratio: throttle.nice_ratio,
+                lag_max: throttle.max_lag,
+                max_load: throttle.max_load,
+                critical_load: throttle.critical_load,
+                throttle_query: throttle.throttle_query,
+                throttle_http: throttle.throttle_http,
+                paused: false,
+                postpone_cutover: cutover.postpone_cut_over,
+            },
+            copy: engine.copy,
+            replay: engine.replay,
+            defer_indexes: engine.defer_indexes,
+            verify: engine.verify,
+            native: engine.native,
+            resume: if run.restart {
+                ResumeSetting::Restart
+            } else {
+                run.resume
+            },
+            cutover: CutOverSettings {
+                budget: cutover.cut_over_budget,
+                attempts_max: cutover.cut_over_attempts,
+                deadline: Some(cutover.cut_over_deadline),
+                kill: cutover.kill_blockers,
+                kill_after_attempts: cutover.kill_after_attempts,
+                kill_rows_max: cutover.kill_rows_max,
+                postpone_flag_file: cutover.postpone_cut_over_flag_file,
+            },
+            throttle: ThrottleSettings {
+                replicas: throttle.replicas,
+                ignore_replicas: throttle.ignore_replica,
+                flag_files: throttle.throttle_flag_file,
+                panic_flag_file: throttle.panic_flag_file,
+                critical_load_interval: throttle.critical_load_interval,
+            },
+            old_table: cutover.drop_old_table,
+            triggers: cutover.triggers,
+            helper_base: run.force_table_names,
+            old_stamp: cutover.timestamp_old_table.then(super::stamp_now),
+            duplicate_scan: !engine.skip_duplicate_scan,
+            compress_binlog: engine.compress_binlog == Switch::Auto,
+            analyze: engine.analyze == Switch::Auto,
+            backlog_bytes_max: usize::try_from(engine.backlog_memory)
+                .map_err(|_| Failure::usage("--backlog-memory is larger than this machine's memory"))?,
+            reconnect_limit: engine.reconnect_limit,
+            heartbeat_interval: throttle.heartbeat_interval,
+            report: run.report,
+            hooks_path: run.hooks_path,
+            socket: run.control_socket,
+            metrics_listen: run.metrics_listen,
+            ..Settings::new(connect, table, alter)
+        })
+    }
+}

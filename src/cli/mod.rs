@@ -1,0 +1,79 @@
+//! The command line: one file per command. Nothing else knows clap.
+
+pub mod connection;
+pub mod enums;
+pub mod migrate;
+pub mod values;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+
+/// Online schema change for MySQL and MariaDB
+#[derive(Parser, Debug)]
+#[command(
+    name = "changeling",
+    version,
+    disable_help_flag = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Print help
+    #[arg(long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// How logs are written
+    #[arg(long, global = true, value_enum, default_value_t, env = "CHANGELING_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// More to read: -v for details, -vv for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Errors and warnings only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Alter a table while it is in use; the same command again goes on after an interruption
+    #[command(disable_help_flag = true)]
+    Migrate(Box<migrate::MigrateArgs>),
+}
+
+/// Reads the program's arguments; `Err` is what clap wants to print, help and version included.
+///
+/// # Errors
+/// See above.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments)
+}
+
+/// `20261128130000`: the time now in UTC, for the old table's name.
+pub fn stamp_now() -> String {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (year, month, day) = crate::mysql::quote::civil_from_days((seconds / 86_400) as i64);
+    let rest = seconds % 86_400;
+    format!(
+        "{year:04}{month:02}{day:02}{:02}{:02}{:02}",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
