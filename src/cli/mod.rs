@@ -1,5 +1,6 @@
 //! The command line: one file per command. Nothing else knows clap.
 
+pub mod arguments;
 pub mod connection;
 pub mod enums;
 pub mod migrate;

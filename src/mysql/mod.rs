@@ -3,8 +3,11 @@
 
 pub mod error;
 pub mod flavour;
+pub mod login_path;
+pub mod option_files;
 pub mod options;
 pub mod quote;
+pub mod resolve;
 pub mod retry;
 pub mod server;
 pub mod session;

@@ -2,6 +2,9 @@
 //! already merged.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::failure::Failure;
 
 /// The mysql client's `--ssl-mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,34 @@ pub enum SslMode {
     VerifyCa,
     /// Always; the certificate must be signed by the CA and name the host.
     VerifyIdentity,
+}
+
+impl SslMode {
+    /// All modes with the words for them, weakest first.
+    pub const WORDS: [(&str, SslMode); 5] = [
+        ("disabled", SslMode::Disabled),
+        ("preferred", SslMode::Preferred),
+        ("required", SslMode::Required),
+        ("verify-ca", SslMode::VerifyCa),
+        ("verify-identity", SslMode::VerifyIdentity),
+    ];
+}
+
+impl FromStr for SslMode {
+    type Err = Failure;
+
+    /// Case and `_` or `-` make no difference, so that option files of the client are understood.
+    fn from_str(word: &str) -> Result<SslMode, Failure> {
+        let wanted = word.trim().to_ascii_lowercase().replace('_', "-");
+        SslMode::WORDS
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, mode)| *mode)
+            .ok_or_else(|| {
+                Failure::usage(format!("unknown ssl-mode `{word}`"))
+                    .remedy("use disabled, preferred, required, verify-ca or verify-identity")
+            })
+    }
 }
 
 /// How to reach one server. The password never appears in `Debug`.
