@@ -9,7 +9,7 @@ use std::fmt;
 pub const TABLE_NAME_CHARS_MAX: usize = 64;
 
 /// A table by schema and name. Not quoted; SQL text is made with [`crate::mysql::quote::table`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
     /// The schema (database).
     pub schema: String,

@@ -163,6 +163,12 @@ impl Facts {
         self.variable("binlog_transaction_compression").is_some()
     }
 
+    /// Whether InnoDB lists foreign keys in `INNODB_SYS_FOREIGN` with names encoded as file names
+    /// (MariaDB, MySQL 5.7), and not in `INNODB_FOREIGN` with plain ones (MySQL 8, manual).
+    pub fn innodb_lists_encoded_names(&self) -> bool {
+        self.is_mariadb() || self.version < (8, 0, 0)
+    }
+
     /// Whether `performance_schema.metadata_locks` can be read: it exists in both families, and is
     /// filled where performance_schema is on (MariaDB ships it off).
     pub fn shows_metadata_locks(&self) -> bool {

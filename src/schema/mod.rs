@@ -2,9 +2,16 @@
 //! migration key.
 
 pub mod column_map;
+pub mod key_cells;
+pub mod key_fit;
+pub mod load;
 pub mod migration_key;
 pub mod table;
 
-pub use column_map::{ColumnMap, ColumnPair};
+pub use column_map::{ColumnMap, ColumnMoves, ColumnPair};
+pub use key_cells::{key_cell_from_value, select_expression};
+pub use load::load;
 pub use migration_key::{KeyColumn, KeyKind, MigrationKey};
-pub use table::{Column, ForeignKey, Generated, Index, IndexColumn, IndexKind, TableDefinition};
+pub use table::{
+    Column, ForeignKey, Generated, Index, IndexColumn, IndexKind, TableDefinition, TableKind,
+};

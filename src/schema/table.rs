@@ -2,11 +2,27 @@
 
 use crate::names::TableName;
 
+/// What the server has under a table's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableKind {
+    /// A table that holds rows.
+    #[default]
+    Table,
+    /// A view.
+    View,
+    /// A system-versioned table of MariaDB: its primary key has a hidden part.
+    SystemVersioned,
+    /// Anything else: a sequence of MariaDB, a system view.
+    Other,
+}
+
 /// Everything of a table that a migration must know.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableDefinition {
     /// Which table.
     pub name: TableName,
+    /// Table, view or something else; only a table has the rest filled.
+    pub kind: TableKind,
     /// Storage engine, as the server writes it (`InnoDB`).
     pub engine: String,
     /// Default collation of the table.
@@ -23,7 +39,7 @@ pub struct TableDefinition {
     pub partitioned: bool,
     /// Columns in their order; hidden columns of functional indexes are not among them.
     pub columns: Vec<Column>,
-    /// Indexes; the primary key, if any, first.
+    /// Indexes in the order of SHOW CREATE TABLE; the primary key, if any, first.
     pub indexes: Vec<Index>,
     /// Foreign keys that this table has (it is the child).
     pub foreign_keys: Vec<ForeignKey>,
@@ -36,7 +52,7 @@ pub struct TableDefinition {
 }
 
 /// One column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Column {
     /// Its name as the server has it.
     pub name: String,
@@ -64,6 +80,8 @@ pub struct Column {
     pub extra: String,
     /// Whether it is computed from other columns.
     pub generated: Option<Generated>,
+    /// The expression of a generated column, the server's text.
+    pub generation_expression: Option<String>,
     /// Whether `SELECT *` leaves it out.
     pub invisible: bool,
     /// `COLUMN_COMMENT`.
@@ -102,21 +120,30 @@ impl Column {
     }
 }
 
-/// `'a','b''c')` → `a`, `b'c`. information_schema doubles quotes and escapes nothing else.
-fn labels(mut text: &str) -> Vec<String> {
+/// `'a','b''c')` → `a`, `b'c`. Whatever its `sql_mode`, the server doubles quotes and writes backslash,
+/// newline, carriage return and NUL as `\\`, `\n`, `\r`, `\0` (seen on MySQL 9.7 and MariaDB 10.11).
+fn labels(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    while let Some(open) = text.find('\'') {
-        text = &text[open + 1..];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\'' {
+            continue;
+        }
         let mut label = String::new();
-        while let Some(close) = text.find('\'') {
-            label.push_str(&text[..close]);
-            text = &text[close + 1..];
-            match text.strip_prefix('\'') {
-                Some(rest) => {
+        while let Some(c) = chars.next() {
+            match c {
+                '\'' if chars.peek() == Some(&'\'') => {
                     label.push('\'');
-                    text = rest;
+                    chars.next();
                 }
-                None => break,
+                '\'' => break,
+                '\\' => label.extend(chars.next().map(|escaped| match escaped {
+                    'n' => '\n',
+                    'r' => '\r',
+                    '0' => '\0',
+                    other => other,
+                })),
+                other => label.push(other),
             }
         }
         found.push(label);
@@ -214,6 +241,9 @@ mod tests {
 
     #[test]
     fn labels_are_unquoted() {
-        assert_eq!(labels("'a','b''c','d,e','')"), ["a", "b'c", "d,e", ""]);
+        assert_eq!(
+            labels(r"'a','b''c','d,e','','f\\g\n')"),
+            ["a", "b'c", "d,e", "", "f\\g\n"]
+        );
     }
 }
