@@ -39,6 +39,22 @@ impl Chunk {
     }
 }
 
+/// How far a walk over the table has come: the contiguous finished prefix of its chunks. What a
+/// checkpoint keeps, and what a later walk begins with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LowWatermark {
+    /// The first key that is not in the finished prefix; `None` before the first chunk has finished.
+    pub next: Option<Key>,
+    /// Whether all chunks are finished; [`LowWatermark::next`] means nothing then.
+    pub finished: bool,
+    /// Chunks of the prefix.
+    pub chunks: u64,
+    /// Rows read in the prefix.
+    pub rows: u64,
+    /// Chunks, of the prefix or beyond, that need a second look.
+    pub suspects: Vec<Chunk>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

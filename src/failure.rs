@@ -152,6 +152,11 @@ impl Failure {
         matches!(self.0.class, Some(ErrorClass::Transient))
     }
 
+    /// True when somebody interrupted the statement, which then did not take effect.
+    pub fn is_killed(&self) -> bool {
+        matches!(self.0.class, Some(ErrorClass::Killed))
+    }
+
     /// True when the connection is gone and the outcome of the last statement is unknown.
     pub fn is_disconnected(&self) -> bool {
         matches!(self.0.class, Some(ErrorClass::Disconnected))

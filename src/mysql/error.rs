@@ -19,6 +19,20 @@ pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Query execution was interrupted (KILL QUERY).
 pub const ER_QUERY_INTERRUPTED: u16 = 1317;
 
+/// Whether the server refused to write because it is read-only: a state that may pass.
+pub fn is_read_only(failure: &Failure) -> bool {
+    // 1290 option prevents statement (read_only, super_read_only), 1836 running in read-only mode.
+    matches!(failure.code(), Some(1290 | 1836))
+}
+
+/// Whether a transaction was too large for the server: for its binlog cache, or for group replication,
+/// which says only that a hook refused the commit.
+pub fn is_transaction_too_large(failure: &Failure) -> bool {
+    // 1197 multi-statement transaction required more than max_binlog_cache_size, 3100 error on observer
+    // while running replication hook.
+    matches!(failure.code(), Some(1197 | 3100))
+}
+
 /// The class of a server error code.
 pub fn class_of_code(code: u16) -> ErrorClass {
     match code {

@@ -169,6 +169,41 @@ impl Facts {
         self.is_mariadb() || self.version < (8, 0, 0)
     }
 
+    /// Why it cannot be proven that a received transaction is visible to a consistent read; `None` where
+    /// it can. The proof is `WAIT_FOR_EXECUTED_GTID_SET` (MySQL 5.7.5): `@@gtid_executed` takes a GTID
+    /// up only after the engine has committed it. MariaDB's position moves before that.
+    pub fn visibility_unprovable(&self) -> Option<&'static str> {
+        match self.flavour {
+            Flavour::MariaDb => Some("MariaDB cannot tell which transactions are visible"),
+            Flavour::MySql if !self.has_gtid() => Some("gtid_mode is not ON"),
+            Flavour::MySql if !self.is_on("binlog_order_commits") => {
+                Some("binlog_order_commits is OFF")
+            }
+            Flavour::MySql => None,
+        }
+    }
+
+    /// The smallest limit on a transaction's bytes, if the server has one that matters: the binlog
+    /// cache, group replication, Galera.
+    pub fn transaction_bytes_max(&self) -> Option<u64> {
+        [
+            "max_binlog_cache_size",
+            "group_replication_transaction_size_limit",
+            "wsrep_max_ws_size",
+        ]
+        .into_iter()
+        .filter_map(|name| self.number(name))
+        // 0 is no limit for group replication.
+        .filter(|limit| *limit > 0)
+        .min()
+    }
+
+    /// Whether several `INSERT … SELECT` into one table with an AUTO_INCREMENT column wait for each
+    /// other: so unless `innodb_autoinc_lock_mode` is 2 (MySQL's default since 8.0; MariaDB's is 1).
+    pub fn serialises_auto_increment(&self) -> bool {
+        self.number("innodb_autoinc_lock_mode") != Some(2)
+    }
+
     /// Whether `performance_schema.metadata_locks` can be read: it exists in both families, and is
     /// filled where performance_schema is on (MariaDB ships it off).
     pub fn shows_metadata_locks(&self) -> bool {

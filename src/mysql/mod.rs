@@ -1,6 +1,7 @@
 //! Everything that knows MySQL and MariaDB as servers: connections, versions, error numbers, quoting.
 //! No other module compares versions or names an error number's meaning.
 
+pub mod cancel;
 pub mod error;
 pub mod flavour;
 pub mod login_path;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::failure::{Failure, Result};
 
 /// How long and how densely something is tried again.
@@ -22,6 +24,13 @@ impl Patience {
     pub const LOCKS: Patience = Patience {
         first_pause: Duration::from_millis(5),
         longest_pause: Duration::from_secs(1),
+        limit: Duration::from_secs(600),
+    };
+
+    /// For a server that is gone, or read-only, for a while: a restart, a failover, a network cut.
+    pub const OUTAGE: Patience = Patience {
+        first_pause: Duration::from_millis(100),
+        longest_pause: Duration::from_secs(5),
         limit: Duration::from_secs(600),
     };
 
@@ -61,5 +70,56 @@ pub async fn while_transient<T>(
         *retries += 1;
         tokio::time::sleep(patience.pause(number)).await;
         number += 1;
+    }
+}
+
+/// How often a statement that somebody keeps killing is tried.
+const KILLS_MAX: u32 = 20;
+
+/// Decides after each failure of something idempotent whether it is tried again, and waits before it
+/// is. One of these a piece of work; a new one after every success.
+#[derive(Debug, Default)]
+pub struct Endurance {
+    since: Option<Instant>,
+    attempts: u32,
+}
+
+impl Endurance {
+    /// How many failures it has taken so far.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Waits after a failure that may pass: locks, a lost connection, a server that is read-only for
+    /// now, a killed statement. True: try again. False: cancelled while waiting.
+    ///
+    /// # Errors
+    /// The failure, if it will not pass by itself, or has not for too long.
+    pub async fn endure(&mut self, failure: Failure, cancel: &CancellationToken) -> Result<bool> {
+        let outage = failure.is_disconnected() || super::error::is_read_only(&failure);
+        let patience = if outage {
+            Patience::OUTAGE
+        } else {
+            Patience::LOCKS
+        };
+        let again = outage
+            || failure.is_transient()
+            || (failure.is_killed() && self.attempts < KILLS_MAX);
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !again || since.elapsed() >= patience.limit {
+            return Err(match outage {
+                true => failure.remedy("see that the server can be reached and written to, then start again: the run continues"),
+                false => failure,
+            });
+        }
+        if outage && self.attempts == 0 {
+            tracing::warn!(event = "outage", "waiting for the server: {failure}");
+        }
+        let pause = patience.pause(self.attempts);
+        self.attempts += 1;
+        Ok(tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = cancel.cancelled() => false,
+        })
     }
 }

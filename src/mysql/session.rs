@@ -34,6 +34,9 @@ pub struct Outcome {
     pub affected: u64,
     /// How many warnings wait to be read.
     pub warnings: u16,
+    /// How many rows an `INSERT … SELECT` has read (`Records` in the server's answer); `None` where the
+    /// server does not say.
+    pub records: Option<u64>,
 }
 
 /// One row of `SHOW WARNINGS`.
@@ -94,6 +97,7 @@ impl Session {
             Ok(Outcome {
                 affected: conn.affected_rows(),
                 warnings: conn.get_warnings(),
+                records: records(&conn.info()),
             })
         })
         .await
@@ -206,6 +210,15 @@ impl Session {
             }
         }
     }
+}
+
+/// The number behind `Records:` in `Records: 3  Duplicates: 1  Warnings: 1`.
+fn records(info: &str) -> Option<u64> {
+    info.strip_prefix("Records:")?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn typed<T: FromRow>(row: Row) -> Result<T> {

@@ -23,6 +23,13 @@ pub struct ColumnPair {
 }
 
 impl ColumnPair {
+    /// What to select from the original to get the value for the ghost's column: the column itself, the
+    /// conversion is the server's own on assignment. The copy, replay by rereading and verification use
+    /// the same.
+    pub fn select_expression(&self) -> String {
+        crate::mysql::quote::ident(&self.source.name)
+    }
+
     /// Whether type, character set, collation and nullability are the same on both sides, so that a
     /// value goes over unchanged.
     pub fn unchanged(&self) -> bool {

@@ -1,0 +1,163 @@
+//! Walks a table along its migration key, chunk by chunk, by several sessions side by side: what the
+//! copy and the verification have in common.
+//!
+//! - [`bounds`]: a range of the key as an SQL condition that the optimiser reads as index ranges.
+//! - [`chunker`]: fetches chunk bounds ahead, by index-only reads.
+//! - [`sizer`]: how many rows a chunk has, aimed at a time.
+//! - [`track`]: the contiguous finished prefix.
+//! - [`worker`]: the sessions: pace, retries, reconnects, splitting a chunk that is refused.
+//!
+//! What is done with a chunk is a [`ChunkWork`]; this module knows nothing of it but its outcome.
+
+pub mod bounds;
+pub mod chunker;
+pub mod keys;
+pub mod sizer;
+pub mod track;
+mod worker;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use bounds::Side;
+
+use crate::chunk::{Chunk, LowWatermark};
+use crate::failure::Result;
+use crate::key::Key;
+use crate::mysql::{Purpose, Server, Session};
+use crate::names::TableName;
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::schema::MigrationKey;
+use crate::supervise::Supervisor;
+use crate::tunables::Tunables;
+use chunker::Chunker;
+use sizer::Sizer;
+use track::Track;
+use worker::Worker;
+
+/// The most workers a walk can have; tunables that ask for more get these.
+pub const WORKERS_MAX: usize = 64;
+
+/// How a chunk came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// All of it is done.
+    Done {
+        /// Rows read.
+        rows: u64,
+        /// Whether it needs a second look.
+        suspect: bool,
+    },
+    /// Nothing was done: it must go in pieces of at most so many rows.
+    Split {
+        /// Rows of a piece.
+        rows_max: u64,
+    },
+}
+
+/// What is done with each chunk. Doing it twice must be the same as doing it once: a chunk whose
+/// outcome is unknown is done again.
+pub trait ChunkWork: Send + Sync + 'static {
+    /// What the sessions are for.
+    fn purpose(&self) -> Purpose;
+
+    /// Prepares a session that was just opened.
+    fn prepare(&self, session: &mut Session) -> impl Future<Output = Result<()>> + Send;
+
+    /// Does one chunk, or a piece of one. Must leave the session without an open transaction, also
+    /// when it fails. `patient`: the chunk has been refused for locks before and is as small as it can
+    /// be, so waiting for a lock is right.
+    fn work(
+        &self,
+        session: &mut Session,
+        chunk: &Chunk,
+        patient: bool,
+    ) -> impl Future<Output = Result<Worked>> + Send;
+}
+
+/// What a walk needs to know.
+#[derive(Clone, Debug)]
+pub struct WalkPlan {
+    /// Where the table is.
+    pub server: Server,
+    /// The table whose key is walked.
+    pub table: TableName,
+    /// The key.
+    pub key: Arc<MigrationKey>,
+    /// Which of the key's two sides the table is.
+    pub side: Side,
+    /// The first key to visit; `None` begins at the table's beginning.
+    pub from: Option<Key>,
+    /// At most this many rows a chunk, for reasons of bytes.
+    pub rows_max: u64,
+    /// Rows of the first chunks.
+    pub rows_first: u64,
+    /// What messages call it: `copy`, `verify`.
+    pub name: &'static str,
+}
+
+/// The channels that a walk listens to.
+#[derive(Clone, Debug)]
+pub struct Controls {
+    /// How fast it may go.
+    pub pace: watch::Receiver<Pace>,
+    /// What the operator may change.
+    pub tunables: watch::Receiver<Tunables>,
+    /// Ends it early: the chunks under way are finished, or killed after a few seconds.
+    pub cancel: CancellationToken,
+}
+
+/// Walks from `plan.from` to the greatest key that exists when it begins. Publishes the low watermark
+/// after every chunk. Cancelled, it returns early with a watermark that is not finished.
+///
+/// # Errors
+/// The first failure of a chunk that trying again does not cure.
+pub async fn walk<W: ChunkWork>(
+    plan: WalkPlan,
+    work: Arc<W>,
+    controls: Controls,
+    progress: Arc<Progress>,
+    watermark: watch::Sender<LowWatermark>,
+) -> Result<LowWatermark> {
+    let mut supervisor = Supervisor::new(&controls.cancel);
+    let controls = Controls {
+        cancel: supervisor.token(),
+        ..controls
+    };
+    let plan = Arc::new(plan);
+    let sizer = Arc::new(Sizer::new(plan.rows_first, plan.rows_max));
+    let track = Arc::new(Track::new(watermark));
+    // As many chunks wait as workers may take at once: more would be sized by old measurements.
+    let (sender, receiver) = mpsc::channel(4);
+    let receiver = Arc::new(Mutex::new(receiver));
+    let exhausted = CancellationToken::new();
+
+    let chunker = Chunker::new(plan.clone(), sizer.clone(), controls.clone());
+    let name = plan.name;
+    supervisor.spawn(
+        &format!("{name}: fetch chunk bounds"),
+        chunker.run(sender, track.clone()),
+    );
+    for index in 0..WORKERS_MAX {
+        let worker = Worker {
+            index,
+            plan: plan.clone(),
+            work: work.clone(),
+            controls: controls.clone(),
+            sizer: sizer.clone(),
+            track: track.clone(),
+            progress: progress.clone(),
+            chunks: receiver.clone(),
+            exhausted: exhausted.clone(),
+        };
+        supervisor.spawn(name, worker.run());
+    }
+    // Only the workers hold the receiver now: when all have ended, the chunker's send fails and it ends.
+    drop(receiver);
+    supervisor.join().await?;
+    Ok(track.watermark())
+}
