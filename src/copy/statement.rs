@@ -107,7 +107,12 @@ impl CopyWork {
         let verdict = if outcome.warnings == 0 {
             Verdict::default()
         } else {
-            judge::verdict(outcome.warnings, &session.warnings().await?, &self.plan.key, &self.plan.ghost)
+            judge::verdict(
+                outcome.warnings,
+                &session.warnings().await?,
+                &self.plan.key,
+                &self.plan.ghost,
+            )
         };
         if verdict.incomplete {
             session.execute("ROLLBACK").await?;
@@ -141,7 +146,12 @@ impl ChunkWork for CopyWork {
 
     async fn work(&self, session: &mut Session, chunk: &Chunk, patient: bool) -> Result<Worked> {
         let statement = self.statement(chunk, self.locking_clause(patient));
-        let what = || format!("copy {}", described(&self.plan.original.name, &self.plan.ghost.name));
+        let what = || {
+            format!(
+                "copy {}",
+                described(&self.plan.original.name, &self.plan.ghost.name)
+            )
+        };
         // Kept until the transaction has ended.
         let _open = match self.plan.mode {
             CopyMode::LockFree => Some(self.open(session, chunk).await?),
@@ -151,7 +161,10 @@ impl ChunkWork for CopyWork {
             Ok(outcome) => self.settle(session, chunk, outcome).await,
             Err(failure) => Err(failure),
         };
-        if result.as_ref().is_err_and(|failure| !failure.is_disconnected()) {
+        if result
+            .as_ref()
+            .is_err_and(|failure| !failure.is_disconnected())
+        {
             // A lock wait timeout undoes its statement only; whatever the reason, nothing may stay open.
             session.execute("ROLLBACK").await?;
         }
@@ -181,7 +194,10 @@ pub(super) async fn prepare(session: &mut Session, compress: bool) -> Result<()>
                 return Err(failure);
             }
             // It needs SESSION_VARIABLES_ADMIN, and is an economy only.
-            tracing::debug!(event = "not_compressed", "chunks go uncompressed into the binlog: {failure}");
+            tracing::debug!(
+                event = "not_compressed",
+                "chunks go uncompressed into the binlog: {failure}"
+            );
         }
     }
     Ok(())

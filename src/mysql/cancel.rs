@@ -38,7 +38,10 @@ pub async fn finish_or_kill<T>(
         }
         if let Err(failure) = server.kill_query(id).await {
             // The statement's own time limit ends it.
-            tracing::debug!(event = "kill_failed", "killing statement of connection {id} failed: {failure}");
+            tracing::debug!(
+                event = "kill_failed",
+                "killing statement of connection {id} failed: {failure}"
+            );
         }
         wait = KILL_AGAIN;
     }

@@ -102,9 +102,8 @@ impl Endurance {
         } else {
             Patience::LOCKS
         };
-        let again = outage
-            || failure.is_transient()
-            || (failure.is_killed() && self.attempts < KILLS_MAX);
+        let again =
+            outage || failure.is_transient() || (failure.is_killed() && self.attempts < KILLS_MAX);
         let since = *self.since.get_or_insert_with(Instant::now);
         if !again || since.elapsed() >= patience.limit {
             return Err(match outage {

@@ -253,10 +253,10 @@ fn smaller(limit: Option<u64>, rows_max: u64) -> Result<u64> {
     let rows_max = rows_max.max(1);
     match limit {
         None => Ok(rows_max),
-        Some(1) => Err(Failure::failed(
-            "the server takes not even one row of it at once",
-        )
-        .remedy("raise max_binlog_cache_size and the limits of group replication, if any")),
+        Some(1) => Err(
+            Failure::failed("the server takes not even one row of it at once")
+                .remedy("raise max_binlog_cache_size and the limits of group replication, if any"),
+        ),
         Some(rows) => Ok(rows_max.min(rows / 2)),
     }
 }
