@@ -1,7 +1,21 @@
 //! What the binlog reader hands to replay.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::coordinates::Step;
 use crate::key::Key;
+
+/// The hint of heartbeats in the changelog table; every other hint is a marker's name or a state's.
+pub const HEARTBEAT: &str = "heartbeat";
+
+/// Microseconds since 1970 by our clock: what heartbeats carry.
+pub fn now_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        })
+}
 
 /// The new state of a row: its key and, where replay works from images, its values.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,7 @@
 pub mod binlog;
 pub mod change;
 pub mod checkpoint;
+pub mod changelog;
 pub mod chunk;
 pub mod coordinates;
 pub mod copy;
@@ -16,6 +17,7 @@ pub mod mysql;
 pub mod names;
 pub mod pace;
 pub mod progress;
+pub mod replay;
 pub mod row;
 pub mod schema;
 pub mod settings;

@@ -121,6 +121,17 @@ impl ColumnMap {
         self.pairs.iter().map(|pair| pair.source.name.as_str())
     }
 
+    /// What a SELECT from the original reads, in the map's order: see
+    /// [`ColumnPair::select_expression`].
+    pub fn select_list(&self) -> String {
+        let expressions: Vec<String> = self
+            .pairs
+            .iter()
+            .map(ColumnPair::select_expression)
+            .collect();
+        expressions.join(", ")
+    }
+
     /// The target's column names in the map's order.
     pub fn target_names(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().map(|pair| pair.target.name.as_str())

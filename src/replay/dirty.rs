@@ -1,0 +1,117 @@
+//! Which keys replay has changed, for those who must look at rows again.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::window::KeyBytes;
+use crate::key::Key;
+
+/// Records the keys of rows that replay has changed in the ghost, while somebody wants them. A key is
+/// recorded after its change is committed; what is being applied comes with a later
+/// [`DirtyKeys::drain`]. Memory is bounded: beyond the budget only the fact remains.
+#[derive(Debug, Default)]
+pub struct DirtyKeys {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    on: bool,
+    bytes_max: usize,
+    bytes: usize,
+    keys: HashSet<KeyBytes>,
+    overflow: bool,
+}
+
+/// What was recorded since the last time.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    /// The keys, each once.
+    pub keys: Vec<Key>,
+    /// Keys were left out: the budget was too small, and everything must be looked at again.
+    pub overflow: bool,
+}
+
+/// A slot of the set besides the key's bytes.
+const KEY_BYTES: usize = 56;
+
+impl DirtyKeys {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to record, with nothing recorded, up to so many bytes.
+    pub fn record(&self, bytes_max: usize) {
+        *self.lock() = Inner {
+            on: true,
+            bytes_max,
+            ..Inner::default()
+        };
+    }
+
+    /// Stops recording and forgets.
+    pub fn stop(&self) {
+        *self.lock() = Inner::default();
+    }
+
+    /// Takes what was recorded since the last time, and goes on recording.
+    pub fn drain(&self) -> Dirty {
+        let mut inner = self.lock();
+        inner.bytes = 0;
+        let keys = std::mem::take(&mut inner.keys);
+        let overflow = std::mem::take(&mut inner.overflow);
+        drop(inner);
+        Dirty {
+            // Only bytes that a key wrote are recorded.
+            keys: keys.iter().filter_map(|key| Key::from_bytes(key)).collect(),
+            overflow,
+        }
+    }
+
+    /// How many keys are recorded.
+    pub fn len(&self) -> usize {
+        self.lock().keys.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn add<'a>(&self, keys: impl Iterator<Item = &'a KeyBytes>) {
+        let mut inner = self.lock();
+        if !inner.on {
+            return;
+        }
+        for key in keys {
+            if inner.bytes + KEY_BYTES + key.len() > inner.bytes_max {
+                inner.overflow |= !inner.keys.contains(key);
+            } else if inner.keys.insert(key.clone()) {
+                inner.bytes += KEY_BYTES + key.len();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Cell;
+
+    #[test]
+    fn records_within_its_budget() {
+        let dirty = DirtyKeys::default();
+        let keys: Vec<KeyBytes> = (0..3).map(|n| Key(vec![Cell::Int(n)]).to_bytes()).collect();
+        dirty.add(keys.iter());
+        assert!(dirty.is_empty(), "nobody wants them");
+        dirty.record(2 * (KEY_BYTES + 9));
+        dirty.add(keys[..2].iter());
+        dirty.add(keys[..2].iter());
+        let found = dirty.drain();
+        assert_eq!((found.keys.len(), found.overflow), (2, false));
+        dirty.add(keys.iter());
+        let found = dirty.drain();
+        assert_eq!((found.keys.len(), found.overflow), (2, true));
+        assert!(!dirty.drain().overflow);
+    }
+}
