@@ -4,8 +4,8 @@
 
 pub mod binlog;
 pub mod change;
-pub mod checkpoint;
 pub mod changelog;
+pub mod checkpoint;
 pub mod chunk;
 pub mod coordinates;
 pub mod copy;
