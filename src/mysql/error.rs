@@ -6,6 +6,12 @@ use crate::failure::{ErrorClass, Failure};
 pub const ER_LOCK_DEADLOCK: u16 = 1213;
 /// Lock wait timeout exceeded, row or metadata lock.
 pub const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// Access denied for the user.
+pub const ER_ACCESS_DENIED: u16 = 1045;
+/// Too many connections.
+pub const ER_TOO_MANY_CONNECTIONS: u16 = 1040;
+/// `require_secure_transport` is on and the connection is in clear text.
+pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// Duplicate entry for a unique key.
 pub const ER_DUP_ENTRY: u16 = 1062;
 /// Table already exists.

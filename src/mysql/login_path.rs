@@ -90,3 +90,93 @@ fn decrypt_line(cipher: &Aes128, line: &[u8]) -> Option<Vec<u8>> {
     plain.truncate(plain.len() - padding);
     Some(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::option_files::{self, FilePlaces, FileSelection};
+
+    /// Written by mysql_config_editor 9.7: two login paths, passwords `s3cr#t "quoted" \x` and `a`.
+    const WRITTEN: &str = "\
+        00000000031b0119170e1a1b1e011717151b1a040a03180b10000000ab6be058d9100e8c740e0bafdc9c364310000000\
+        21cb461f4fa3240ba455c6f364ef0a24300000003ba9bbc796e7e6a5d7f4d3cdaa90c1bacc81d8e5f67ed3e186fb9374\
+        29a80437d0b18eeaeed137fc849e90f127951e0a200000003c08dfb3de9a77ce653adde8de1846907b1c7ce7bb9b533e\
+        cec0866ab78a218510000000f34ef2c252c816bd45017920d4c66141100000003344b178e4e326d2bbdaee3218affd8b\
+        10000000ca28937afdc653ac4417018c0db9581710000000f693602bd240ebdde07ddabd780ed2f71000000084b5a8f0\
+        2c58aa63744d756d3eb71221\
+    ";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_mysql_config_editor_wrote_is_read() {
+        assert_eq!(
+            decode(&bytes(WRITTEN)).unwrap(),
+            concat!(
+                "[client]\n",
+                "user = \"joe\"\n",
+                "password = \"s3cr#t \\\"quoted\\\" \\x\"\n",
+                "host = \"db1.example\"\n",
+                "[prod]\n",
+                "user = \"ann\"\n",
+                "password = \"a\"\n",
+                "host = \"db2\"\n",
+                "port = 3307\n",
+            )
+        );
+    }
+
+    #[test]
+    fn damage_is_an_error_and_no_panic() {
+        let whole = bytes(WRITTEN);
+        let line_ends = [24, 44, 64, 116, 152, 172, 192, 212, 232, 252];
+        for length in 0..whole.len() {
+            let damaged = decode(&whole[..length]);
+            assert!(damaged.is_none() || line_ends.contains(&length), "{length}");
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x80;
+            let _ = decode(&damaged);
+        }
+    }
+
+    #[test]
+    fn the_password_is_read_as_the_client_reads_it() {
+        let path = std::env::temp_dir().join(format!("changeling-login-{}", std::process::id()));
+        fs::write(&path, bytes(WRITTEN)).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let read = |name: Option<&str>| {
+            let selection = FileSelection {
+                no_defaults: true,
+                login_path: name.map(str::to_string),
+                ..FileSelection::default()
+            };
+            let places = FilePlaces {
+                login: Some(path.clone()),
+                ..FilePlaces::default()
+            };
+            option_files::read(&selection, &places)
+        };
+        let (client, _) = read(None).unwrap();
+        let (prod, _) = read(Some("prod")).unwrap();
+        let missing = read(Some("stage")).unwrap_err();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let (open, warnings) = read(None).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(client.text("password"), Some("s3cr#t \"quoted\" \\x"));
+        assert_eq!(client.text("port"), None);
+        assert_eq!(prod.text("password"), Some("a"));
+        assert_eq!(prod.text("port"), Some("3307"));
+        assert!(missing.to_string().contains("stage"), "{missing}");
+        assert_eq!(open.text("user"), None);
+        assert!(warnings[0].contains("chmod 600"), "{warnings:?}");
+    }
+}

@@ -58,6 +58,13 @@ fn values_are_read_as_the_client_reads_them() {
     check("password=", Some(""));
     check("password=a=b", Some("a=b"));
     check("password=\"open", Some("\"open"));
+    check("password=\"x\" y", Some("\"x\" y"));
+    check("password = \"a\" # \"b\"", Some("a"));
+    check("password=a\\", Some("a\\"));
+    check("password='a\"b'", Some("a\"b"));
+    check("password=\"a\\\\\"", Some("a\\"));
+    check("password='a\\\\' # c", Some("a\\"));
+    check("password=\"a' # b", Some("\"a' # b"));
     check("password", None);
     check("loose-password=x", Some("x"));
     check("PASSWORD=x", Some("x"));

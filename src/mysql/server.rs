@@ -6,6 +6,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
+use super::error;
 use super::flavour::Facts;
 use super::options::{ConnectOptions, SslMode};
 use super::session::{Purpose, Session};
@@ -15,8 +16,18 @@ use crate::failure::{Context, Failure, Result};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a statement may take where nothing longer is asked for.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
+/// How many warnings of a statement can be read afterwards.
+const WARNINGS_KEPT: u32 = 1024;
 /// How long we ask the server to keep our idle connections, seconds.
 const WAIT_TIMEOUT_S: u32 = 86_400;
+
+/// The name that is asked for where any name will do (`VERIFY_CA`).
+///
+/// The driver (mysql_async 0.37.1) forgives a wrong name by looking for the words `NotValidForName` in
+/// the error's text, which rustls no longer prints; it prints the name that was expected instead. The
+/// name is looked at last, after signatures, dates and purpose, so nothing else can be forgiven with it,
+/// and a driver that looks for other words refuses more, never less. The test `tls::modes` holds this.
+const ANY_NAME: &str = "NotValidForName.invalid";
 
 /// A server, its facts, and the way to it. Cheap to clone.
 #[derive(Clone)]
@@ -142,7 +153,7 @@ impl Server {
         };
         let mut common = format!(
             "SET SESSION autocommit = 1, {isolation} = 'READ-COMMITTED', wait_timeout = {WAIT_TIMEOUT_S}, \
-             sql_safe_updates = 0, sql_select_limit = DEFAULT, max_error_count = 1024, \
+             sql_safe_updates = 0, sql_select_limit = DEFAULT, \
              net_read_timeout = 600, net_write_timeout = 600"
         );
         let row_wait_s = match purpose {
@@ -150,6 +161,13 @@ impl Server {
             _ => 10,
         };
         common.push_str(&format!(", innodb_lock_wait_timeout = {row_wait_s}"));
+        // MySQL asks a privilege for this one, and has the value already; MariaDB has 64 and asks none.
+        let kept: Option<u32> = facts
+            .variable("max_error_count")
+            .and_then(|count| count.parse().ok());
+        if kept.is_some_and(|kept| kept < WARNINGS_KEPT) {
+            common.push_str(&format!(", max_error_count = {WARNINGS_KEPT}"));
+        }
         // MariaDB 11.6 turns it on: a locking read would then fail with 1020 where the row is newer.
         if facts.variable("innodb_snapshot_isolation").is_some() {
             common.push_str(", innodb_snapshot_isolation = OFF");
@@ -188,10 +206,9 @@ async fn open_as_asked(options: &ConnectOptions) -> Result<(Conn, bool)> {
             // wrong in both ways, and its error is clearer from the second attempt.
             Err(first) if first.code().is_none() => match open(options, false).await {
                 Ok(conn) => Ok((conn, false)),
-                Err(second) => Err(if second.code().is_some() {
-                    second
-                } else {
-                    first
+                Err(second) => Err(match second.code() {
+                    None | Some(error::ER_SECURE_TRANSPORT_REQUIRED) => first,
+                    Some(_) => second,
                 }),
             },
             Err(first) => Err(first),
@@ -220,14 +237,36 @@ async fn open(options: &ConnectOptions, encrypted: bool) -> Result<Conn> {
 }
 
 fn explain_connect(failure: Failure) -> Failure {
-    match failure.code() {
-        Some(1045) => failure.remedy(
-            "check user and password; an account with REQUIRE SSL needs --ssl-mode=required",
-        ),
-        Some(1040) => failure.remedy("raise max_connections or free some connections"),
-        None => failure
-            .remedy("check that the server runs and that host, port and --ssl-mode are right"),
-        _ => failure,
+    let remedy = match failure.code() {
+        Some(error::ER_ACCESS_DENIED) => {
+            "check user and password; an account with REQUIRE SSL needs --ssl-mode=required, one with \
+             REQUIRE X509 also --ssl-cert and --ssl-key"
+        }
+        Some(error::ER_TOO_MANY_CONNECTIONS) => "raise max_connections or free some connections",
+        Some(error::ER_SECURE_TRANSPORT_REQUIRED) => "use --ssl-mode=required",
+        Some(_) => return failure,
+        None => explain_broken(failure.cause()),
+    };
+    failure.remedy(remedy)
+}
+
+/// What to do about a connection that ended before the server said anything: the texts are those of the
+/// driver and of rustls, and only choose the advice.
+fn explain_broken(cause: &str) -> &'static str {
+    let has = |words: &str| cause.contains(words);
+    if has("does not have this capability") {
+        "the server offers no TLS: configure it there, or use --ssl-mode=preferred"
+    } else if has("UnknownIssuer") {
+        "the server's certificate is not signed by the authority in --ssl-ca: name the right file"
+    } else if has("not valid for name") {
+        "the server's certificate is for another name: connect by a name in it, or use \
+         --ssl-mode=verify-ca to accept any name signed by the authority"
+    } else if has("certificate expired") || has("not valid yet") {
+        "renew the server's certificate, or check this machine's clock"
+    } else if has("invalid peer certificate") {
+        "the server's certificate cannot be trusted: see the reason above"
+    } else {
+        "check that the server runs and that host, port and --ssl-mode are right"
     }
 }
 
@@ -265,7 +304,10 @@ fn ssl_options(options: &ConnectOptions) -> Result<SslOpts> {
     }
     let mut ssl = SslOpts::default();
     if let Some(ca) = &options.ssl_ca {
-        ssl = ssl.with_root_certs(vec![ca.clone().into()]);
+        // The driver would add the public authorities to it; whoever names one means that one.
+        ssl = ssl
+            .with_root_certs(vec![ca.clone().into()])
+            .with_disable_built_in_roots(true);
     }
     match (&options.ssl_cert, &options.ssl_key) {
         (Some(cert), Some(key)) => {
@@ -284,7 +326,9 @@ fn ssl_options(options: &ConnectOptions) -> Result<SslOpts> {
         SslMode::Disabled | SslMode::Preferred | SslMode::Required => {
             ssl.with_danger_accept_invalid_certs(true)
         }
-        SslMode::VerifyCa => ssl.with_danger_skip_domain_validation(true),
+        SslMode::VerifyCa => ssl
+            .with_danger_skip_domain_validation(true)
+            .with_danger_tls_hostname_override(Some(ANY_NAME)),
         SslMode::VerifyIdentity => ssl,
     })
 }
