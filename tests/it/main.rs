@@ -9,6 +9,7 @@
     reason = "a panic in a test is its report"
 )]
 
+mod copy;
 mod support;
 mod support_works;
 mod tls;
