@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md has the words, the order of events and why no row is lost.
 
+pub mod alter;
 pub mod binlog;
 pub mod change;
 pub mod changelog;

@@ -11,6 +11,8 @@ pub struct ColumnMoves {
     pub renamed: Vec<(String, String)>,
     /// Columns that it drops. One that it adds again under the same name is a new column.
     pub dropped: Vec<String>,
+    /// Columns that it adds.
+    pub added: Vec<String>,
 }
 
 /// A column that both tables have, generated columns left out: values move from source to target.
@@ -57,8 +59,9 @@ impl ColumnMap {
     /// The map from the definitions before and after the ALTER, and what it renames and drops.
     ///
     /// # Errors
-    /// A column that the ALTER neither renames nor drops is missing from the ghost: the ALTER was
-    /// understood differently here and by the server, and going on would lose the column's values.
+    /// A column that the ALTER neither renames nor drops is missing from the ghost, or one that it
+    /// takes away is still there: the ALTER was understood differently here and by the server (an
+    /// executable comment can do that), and going on would lose the column's values.
     pub fn build(
         original: &TableDefinition,
         ghost: &TableDefinition,
@@ -67,7 +70,12 @@ impl ColumnMap {
         let mut map = ColumnMap::default();
         let mut fed: Vec<(usize, ColumnPair)> = Vec::new();
         for source in &original.columns {
-            let Some(name) = moves.name_after(&source.name) else {
+            let name = moves.name_after(&source.name);
+            let moved = name.is_none_or(|name| !same_name(name, &source.name));
+            if moved && ghost.column(&source.name).is_some() && !moves.makes(&source.name) {
+                return Err(unexplained(original, source, name.unwrap_or("gone")));
+            }
+            let Some(name) = name else {
                 map.dropped.push(source.clone());
                 continue;
             };
@@ -147,14 +155,23 @@ impl ColumnMoves {
         let dropped = self.dropped.iter().any(|dropped| same_name(dropped, name));
         (!dropped).then_some(name)
     }
+
+    /// Whether a column of this name comes out of it, be it added or renamed to it.
+    fn makes(&self, name: &str) -> bool {
+        let renamed = self.renamed.iter().map(|(_, new)| new);
+        self.added
+            .iter()
+            .chain(renamed)
+            .any(|new| same_name(new, name))
+    }
 }
 
 fn unexplained(original: &TableDefinition, source: &Column, name: &str) -> Failure {
     Failure::failed(format!(
-        "column {} of {} should be {name} in the new definition, which the server made without it",
+        "column {} of {} should be {name} in the new definition, but the server understood it otherwise",
         source.name, original.name
     ))
-    .remedy("report this ALTER; write renames and drops of columns as separate plain clauses")
+    .remedy("report this ALTER; write renames and drops of columns as plain clauses without /*! … */")
 }
 
 #[cfg(test)]
@@ -179,13 +196,19 @@ mod tests {
         }
     }
 
+    /// A dropped column with a leading `+` is added again.
     fn moves(renamed: &[(&str, &str)], dropped: &[&str]) -> ColumnMoves {
+        let again = dropped.iter().filter_map(|name| name.strip_prefix('+'));
         ColumnMoves {
             renamed: renamed
                 .iter()
                 .map(|(old, new)| (old.to_string(), new.to_string()))
                 .collect(),
-            dropped: dropped.iter().map(|name| name.to_string()).collect(),
+            dropped: dropped
+                .iter()
+                .map(|name| name.trim_start_matches('+').to_string())
+                .collect(),
+            added: again.map(str::to_string).collect(),
         }
     }
 
@@ -229,12 +252,11 @@ mod tests {
             moves(&[("A", "b"), ("b", "a")], &[]),
             "a>b b>a|||",
         );
-        check(
-            &["a", "id"],
-            &["b", "id", "a"],
-            moves(&[("a", "b")], &[]),
-            "a>b id>id|||a",
-        );
+        let added = ColumnMoves {
+            added: vec!["a".to_string()],
+            ..moves(&[("a", "b")], &[])
+        };
+        check(&["a", "id"], &["b", "id", "a"], added, "a>b id>id|||a");
         check(
             &["id", "a", "b"],
             &["id", "a"],
@@ -245,7 +267,12 @@ mod tests {
 
     #[test]
     fn a_column_dropped_and_added_again_is_new() {
-        check(&["id", "a"], &["id", "a"], moves(&[], &["a"]), "id>id||a|a");
+        check(
+            &["id", "a"],
+            &["id", "a"],
+            moves(&[], &["+a"]),
+            "id>id||a|a",
+        );
     }
 
     #[test]
@@ -272,6 +299,16 @@ mod tests {
     fn a_missing_column_is_an_error() {
         let built = ColumnMap::build(&table(&["id", "a"]), &table(&["id"]), &moves(&[], &[]));
         assert!(built.unwrap_err().to_string().contains("column a"));
+        let again = table(&["id", "a"]);
+        assert!(ColumnMap::build(&again, &again, &moves(&[], &["a"])).is_err());
+        assert!(
+            ColumnMap::build(
+                &again,
+                &table(&["id", "a", "b"]),
+                &moves(&[("a", "b")], &[])
+            )
+            .is_err()
+        );
         let both = moves(&[("a", "x"), ("b", "x")], &[]);
         assert!(ColumnMap::build(&table(&["a", "b"]), &table(&["x"]), &both).is_err());
     }

@@ -72,7 +72,7 @@ fn choose(
             .iter()
             .map(|(old, new)| (old.to_string(), new.to_string()))
             .collect(),
-        dropped: Vec::new(),
+        ..ColumnMoves::default()
     };
     let map = ColumnMap::build(original, ghost, &moves).unwrap();
     MigrationKey::choose(original, ghost, &map)
