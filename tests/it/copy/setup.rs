@@ -56,7 +56,16 @@ impl Tables {
             .iter()
             .map(|(old, new)| (old.to_string(), new.to_string()))
             .collect();
-        let map = ColumnMap::build(&original, &ghost, &ColumnMoves { renamed, dropped }).unwrap();
+        let map = ColumnMap::build(
+            &original,
+            &ghost,
+            &ColumnMoves {
+                renamed,
+                dropped,
+                ..ColumnMoves::default()
+            },
+        )
+        .unwrap();
         let key = MigrationKey::choose(&original, &ghost, &map).unwrap();
         Tables {
             server,
