@@ -23,5 +23,6 @@ pub mod row;
 pub mod schema;
 pub mod settings;
 pub mod supervise;
+pub mod throttle;
 pub mod tunables;
 pub mod walk;

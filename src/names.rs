@@ -92,7 +92,7 @@ fn helper(base: &str, suffix: &str) -> String {
 }
 
 /// FNV-1a, 32 bits: short, stable across versions of this program, which a resume needs.
-fn fnv1a32(bytes: &[u8]) -> u32 {
+pub(crate) fn fnv1a32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

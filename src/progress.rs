@@ -68,12 +68,58 @@ impl Count {
     }
 }
 
+/// Something that the run waits for and that an operator may want to know about or act on: a lock that
+/// somebody holds, the operator's word, a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What is waited for, as it goes on from "waits for": `the metadata lock of d.t`.
+    pub what: String,
+    /// On whom, if known: `connection 42 (app@10.0.0.7), in a transaction for 12 s`.
+    pub whom: Option<String>,
+    /// What happens next or what can be done, a whole clause: `the attempt ends in 0.8 s and is repeated`.
+    pub next: Option<String>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// Keeps a [`Wait`] on the list until dropped.
+#[derive(Debug)]
+pub struct WaitGuard<'a> {
+    progress: &'a Progress,
+    token: u64,
+}
+
+impl WaitGuard<'_> {
+    /// Tells more about the wait, as it becomes known.
+    pub fn update(&self, whom: Option<String>, next: Option<String>) {
+        let mut waits = self.progress.waits();
+        if let Some((_, wait)) = waits.list.iter_mut().find(|(token, _)| *token == self.token) {
+            wait.whom = whom;
+            wait.next = next;
+        }
+    }
+}
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        let token = self.token;
+        self.progress.waits().list.retain(|(t, _)| *t != token);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waits {
+    next_token: u64,
+    list: Vec<(u64, Wait)>,
+}
+
 /// All numbers of a run. Shared by `Arc`; each field is written by the engine named in its text.
 #[derive(Debug)]
 pub struct Progress {
     /// When the run began.
     pub started: Instant,
     phase: Mutex<PhaseClock>,
+    waits: Mutex<Waits>,
     /// Rows to copy: the estimate, or the count. (workflow)
     pub rows_total: Count,
     /// Rows that the copy has read. (copy)
@@ -134,6 +180,7 @@ impl Default for Progress {
                 since: now,
                 past: Vec::new(),
             }),
+            waits: Mutex::default(),
             rows_total: Count::default(),
             rows_copied: Count::default(),
             rows_inserted: Count::default(),
@@ -163,6 +210,39 @@ impl Progress {
     pub fn phase(&self) -> (Phase, Instant) {
         let clock = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         (clock.current, clock.since)
+    }
+
+    fn waits(&self) -> std::sync::MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces that somebody waits, for `ctl why`, until the guard is dropped.
+    pub fn wait_for(&self, what: impl Into<String>) -> WaitGuard<'_> {
+        let mut waits = self.waits();
+        let token = waits.next_token;
+        waits.next_token += 1;
+        waits.list.push((
+            token,
+            Wait {
+                what: what.into(),
+                whom: None,
+                next: None,
+                since: Instant::now(),
+            },
+        ));
+        WaitGuard {
+            progress: self,
+            token,
+        }
+    }
+
+    /// What is waited for now, the oldest first.
+    pub fn waiting(&self) -> Vec<Wait> {
+        self.waits()
+            .list
+            .iter()
+            .map(|(_, wait)| wait.clone())
+            .collect()
     }
 
     /// Enters a phase; entering the present one changes nothing.

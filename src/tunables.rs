@@ -1,7 +1,7 @@
 //! What may be changed while a migration runs (`changeling ctl set …`, gh-ost's socket). Everything
 //! else of the settings is fixed at the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Sent through a `watch` channel: control writes, engines read.
@@ -29,6 +29,8 @@ pub struct Tunables {
     pub throttle_query: Option<String>,
     /// A URL whose answer other than 200 pauses the copy.
     pub throttle_http: Option<String>,
+    /// Replicas not asked for their lag any more, as `host` or `host:port`, beside those of the start.
+    pub ignored_replicas: BTreeSet<String>,
     /// Pause asked for by the operator.
     pub paused: bool,
     /// Hold the cut-over until told otherwise.
@@ -49,6 +51,7 @@ impl Default for Tunables {
             critical_load: BTreeMap::new(),
             throttle_query: None,
             throttle_http: None,
+            ignored_replicas: BTreeSet::new(),
             paused: false,
             postpone_cutover: false,
         }

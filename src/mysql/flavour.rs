@@ -213,6 +213,53 @@ impl Facts {
                 Flavour::MariaDb => self.version >= (10, 5, 2),
             }
     }
+
+    /// What tells this server from every other: `server_uuid` (MySQL), `server_uid` (MariaDB from
+    /// 10.11.9 and its contemporaries), or what comes near to it.
+    pub fn identity(&self) -> String {
+        if let Some(own) = self
+            .variable("server_uuid")
+            .or_else(|| self.variable("server_uid"))
+        {
+            return own.to_string();
+        }
+        let parts = ["server_id", "hostname", "port", "datadir"];
+        parts
+            .map(|name| self.variable(name).unwrap_or_default())
+            .join("|")
+    }
+
+    /// A query for the bytes of the redo log that wait for a checkpoint, and the bytes it may have, as
+    /// two DOUBLE columns (MySQL 8.0.30, every MariaDB that has the status variables; no row otherwise).
+    pub fn redo_age_query(&self) -> Option<&'static str> {
+        match self.flavour {
+            Flavour::MySql if self.version >= (8, 0, 30) => Some(
+                "SELECT c.variable_value - k.variable_value + 0e0, s.variable_value + 0e0 \
+                 FROM performance_schema.global_status c, performance_schema.global_status k, \
+                 performance_schema.global_status s \
+                 WHERE c.variable_name = 'Innodb_redo_log_current_lsn' \
+                 AND k.variable_name = 'Innodb_redo_log_checkpoint_lsn' \
+                 AND s.variable_name = 'Innodb_redo_log_capacity_resized'",
+            ),
+            Flavour::MySql => None,
+            Flavour::MariaDb => Some(
+                "SELECT a.variable_value + 0e0, m.variable_value + 0e0 \
+                 FROM information_schema.global_status a, information_schema.global_status m \
+                 WHERE a.variable_name = 'INNODB_CHECKPOINT_AGE' \
+                 AND m.variable_name = 'INNODB_CHECKPOINT_MAX_AGE'",
+            ),
+        }
+    }
+
+    /// A query for the number of COMMIT statements so far and the seconds they took, as two DOUBLE
+    /// columns; performance_schema counts them where it is on.
+    pub fn commit_timer_query(&self) -> Option<&'static str> {
+        self.is_on("performance_schema").then_some(
+            "SELECT count_star + 0e0, sum_timer_wait / 1e12 \
+             FROM performance_schema.events_statements_summary_global_by_event_name \
+             WHERE event_name = 'statement/sql/commit'",
+        )
+    }
 }
 
 impl fmt::Display for Facts {

@@ -15,5 +15,5 @@ pub mod session;
 
 pub use flavour::{Facts, Flavour};
 pub use options::{ConnectOptions, SslMode};
-pub use server::Server;
+pub use server::{OwnConnection, Server};
 pub use session::{Outcome, Purpose, Session, Warning};

@@ -1,6 +1,7 @@
 //! A server that can be connected to: opens sessions, each with the settings of its purpose.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -40,6 +41,26 @@ struct Inner {
     /// Whether TLS is used: what `Preferred` came out as.
     encrypted: bool,
     facts: Facts,
+    /// Ids of the connections that this program has open.
+    own: Mutex<BTreeSet<u32>>,
+}
+
+impl Inner {
+    fn own(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a connection on the list of our own ([`Server::own_connections`]) until it is dropped.
+pub struct OwnConnection {
+    server: Server,
+    id: u32,
+}
+
+impl Drop for OwnConnection {
+    fn drop(&mut self) {
+        self.server.inner.own().remove(&self.id);
+    }
 }
 
 impl std::fmt::Debug for Server {
@@ -67,6 +88,7 @@ impl Server {
                 options,
                 encrypted,
                 facts,
+                own: Mutex::new(BTreeSet::new()),
             }),
         })
     }
@@ -84,6 +106,21 @@ impl Server {
     /// `host:port`, or the socket.
     pub fn address(&self) -> String {
         self.inner.options.address()
+    }
+
+    /// The ids of all connections that this program has open through this `Server` and its clones: load
+    /// limits do not count them.
+    pub fn own_connections(&self) -> Vec<u32> {
+        self.inner.own().iter().copied().collect()
+    }
+
+    /// Puts a connection of our own making (the binlog stream) on that list; sessions do so themselves.
+    pub fn mark_own(&self, id: u32) -> OwnConnection {
+        self.inner.own().insert(id);
+        OwnConnection {
+            server: self.clone(),
+            id,
+        }
     }
 
     /// The driver's options for a connection of our own making (the binlog stream).

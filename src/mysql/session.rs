@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Row};
 
-use super::server::Server;
+use super::server::{OwnConnection, Server};
 use crate::failure::{Context, ErrorClass, Failure, Result};
 
 /// What a connection is for. It decides the session's settings, and shows up as a comment of nothing:
@@ -60,12 +60,14 @@ pub struct Session {
     server: Server,
     id: u32,
     limit: Duration,
+    _own: OwnConnection,
 }
 
 impl Session {
     pub(super) fn new(conn: Conn, server: Server, limit: Duration) -> Session {
         Session {
             id: conn.id(),
+            _own: server.mark_own(conn.id()),
             conn: Some(conn),
             server,
             limit,

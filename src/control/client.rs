@@ -1,0 +1,68 @@
+//! The other end of the socket: `changeling ctl`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::failure::{Failure, Result};
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// No answer is longer.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+
+/// Sends one line to a running migration's socket and returns its answer, without the last newline.
+///
+/// # Errors
+/// Nobody listens there, or it does not answer within 30 seconds.
+pub async fn send(path: &Path, line: &str) -> Result<String> {
+    let what = path.display().to_string();
+    let stream = UnixStream::connect(path)
+        .await
+        .map_err(|error| no_listener(&what, &error))?;
+    exchange(stream, &format!("{line}\n"), &what).await
+}
+
+/// The same over TCP, with the token that the migration was started with.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_tcp(address: &str, token: &str, line: &str) -> Result<String> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| no_listener(address, &error))?;
+    exchange(stream, &format!("token {token}\n{line}\n"), address).await
+}
+
+fn no_listener(what: &str, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("no migration listens on {what}: {error}")).remedy(
+        "check that it runs and that --socket (or --database and --table) is the same as there",
+    )
+}
+
+async fn exchange<S>(mut stream: S, request: &str, what: &str) -> Result<String>
+where
+    S: AsyncReadExt + AsyncWriteExt + Unpin,
+{
+    let talk = async {
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        (&mut stream)
+            .take(ANSWER_BYTES_MAX)
+            .read_to_string(&mut answer)
+            .await?;
+        std::io::Result::Ok(answer)
+    };
+    // Dropping it half-way closes the connection, which the other end takes for the end of the talk.
+    match tokio::time::timeout(LIMIT, talk).await {
+        Ok(Ok(answer)) => Ok(answer.trim_end_matches('\n').to_string()),
+        Ok(Err(error)) => Err(Failure::failed(format!("talk to {what}: {error}"))),
+        Err(_elapsed) => Err(Failure::failed(format!(
+            "no answer on {what} within {}",
+            humantime::format_duration(LIMIT)
+        ))
+        .remedy("the migration may be stopped or overloaded: look at its process")),
+    }
+}

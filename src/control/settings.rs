@@ -1,0 +1,289 @@
+//! The table of everything that can be set while a migration runs.
+
+use std::time::Duration;
+
+use crate::failure::{Failure, Result};
+use crate::throttle::{http, parse_loads};
+use crate::tunables::Tunables;
+
+/// One setting.
+pub struct Setting {
+    /// Its name, the same as of the option at the start.
+    pub name: &'static str,
+    /// The form of its value, for help.
+    pub form: &'static str,
+    /// What it is, for help.
+    pub help: &'static str,
+    /// Sets it from text; changes nothing on error.
+    pub set: fn(&mut Tunables, &str) -> Result<()>,
+    /// Its value as text.
+    pub show: fn(&Tunables) -> String,
+}
+
+/// All settings, in the order of the help text.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "chunk-time",
+        form: "DURATION",
+        help: "how long the copy of one chunk should take",
+        set: |t, text| {
+            t.chunk_time = duration(text, Duration::from_millis(1), Duration::from_secs(60))?;
+            Ok(())
+        },
+        show: |t| show_duration(t.chunk_time),
+    },
+    Setting {
+        name: "chunk-rows",
+        form: "NUMBER",
+        help: "at most this many rows a chunk",
+        set: |t, text| {
+            t.chunk_rows_max = number(text, 1, 10_000_000)?;
+            Ok(())
+        },
+        show: |t| t.chunk_rows_max.to_string(),
+    },
+    Setting {
+        name: "chunk-rows-fixed",
+        form: "NUMBER|auto",
+        help: "exactly this many rows a chunk; auto: by chunk-time",
+        set: |t, text| {
+            t.chunk_rows_fixed = match text {
+                "auto" => None,
+                _ => Some(number(text, 1, 10_000_000)?),
+            };
+            Ok(())
+        },
+        show: |t| {
+            t.chunk_rows_fixed
+                .map_or("auto".to_string(), |rows| rows.to_string())
+        },
+    },
+    Setting {
+        name: "workers",
+        form: "NUMBER",
+        help: "chunks copied side by side",
+        set: |t, text| {
+            t.copy_workers = number(text, 1, 64)? as usize;
+            Ok(())
+        },
+        show: |t| t.copy_workers.to_string(),
+    },
+    Setting {
+        name: "apply-workers",
+        form: "NUMBER",
+        help: "connections that apply changes",
+        set: |t, text| {
+            t.apply_workers = number(text, 1, 64)? as usize;
+            Ok(())
+        },
+        show: |t| t.apply_workers.to_string(),
+    },
+    Setting {
+        name: "nice-ratio",
+        form: "NUMBER",
+        help: "rest for this multiple of each chunk's time",
+        set: |t, text| {
+            let bad = || usage(text, "a number from 0 to 100");
+            let ratio: f64 = text.parse().map_err(|_| bad())?;
+            if !(0.0..=100.0).contains(&ratio) {
+                return Err(bad());
+            }
+            t.nice_ratio = ratio;
+            Ok(())
+        },
+        show: |t| t.nice_ratio.to_string(),
+    },
+    Setting {
+        name: "max-lag",
+        form: "DURATION",
+        help: "replication lag above which the copy pauses",
+        set: |t, text| {
+            t.lag_max = duration(text, Duration::from_millis(100), Duration::from_secs(86_400))?;
+            Ok(())
+        },
+        show: |t| show_duration(t.lag_max),
+    },
+    Setting {
+        name: "max-load",
+        form: "NAME=N,…|none",
+        help: "status variables at or above which the copy pauses",
+        set: |t, text| {
+            t.max_load = parse_loads(unless_none(text))?;
+            Ok(())
+        },
+        show: |t| show_loads(&t.max_load),
+    },
+    Setting {
+        name: "critical-load",
+        form: "NAME=N,…|none",
+        help: "status variables at or above which the run stops, resumably",
+        set: |t, text| {
+            t.critical_load = parse_loads(unless_none(text))?;
+            Ok(())
+        },
+        show: |t| show_loads(&t.critical_load),
+    },
+    Setting {
+        name: "throttle-query",
+        form: "SQL|none",
+        help: "a query whose first value above 0 pauses the copy",
+        set: |t, text| {
+            t.throttle_query = some(text);
+            Ok(())
+        },
+        show: |t| t.throttle_query.clone().unwrap_or("none".to_string()),
+    },
+    Setting {
+        name: "throttle-http",
+        form: "URL|none",
+        help: "a URL whose answer other than 200 pauses the copy",
+        set: |t, text| {
+            let url = some(text);
+            if let Some(url) = &url {
+                http::parse_url(url)?;
+            }
+            t.throttle_http = url;
+            Ok(())
+        },
+        show: |t| t.throttle_http.clone().unwrap_or("none".to_string()),
+    },
+    Setting {
+        name: "ignore-replicas",
+        form: "HOST[:PORT],…|none",
+        help: "replicas not asked for their lag, beside those named at the start",
+        set: |t, text| {
+            t.ignored_replicas = unless_none(text)
+                .split(',')
+                .map(str::trim)
+                .filter(|host| !host.is_empty())
+                .map(String::from)
+                .collect();
+            Ok(())
+        },
+        show: |t| {
+            let hosts: Vec<&str> = t.ignored_replicas.iter().map(String::as_str).collect();
+            none_if_empty(hosts.join(","))
+        },
+    },
+];
+
+/// Finds a setting by name.
+///
+/// # Errors
+/// Usage, with the names there are.
+pub fn find(name: &str) -> Result<&'static Setting> {
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+            Failure::usage(format!("there is no setting `{name}`"))
+                .remedy(format!("the settings are: {}", names.join(", ")))
+        })
+}
+
+fn usage(text: &str, wanted: &str) -> Failure {
+    Failure::usage(format!("`{text}` is not {wanted}")).remedy(format!("give {wanted}"))
+}
+
+fn number(text: &str, min: u64, max: u64) -> Result<u64> {
+    match text.parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(usage(text, &format!("a whole number from {min} to {max}"))),
+    }
+}
+
+fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if (min..=max).contains(&duration) => Ok(duration),
+        _ => Err(usage(
+            text,
+            &format!(
+                "a duration from {} to {}, for example `500ms` or `2s`",
+                show_duration(min),
+                show_duration(max)
+            ),
+        )),
+    }
+}
+
+fn show_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn show_loads(loads: &std::collections::BTreeMap<String, u64>) -> String {
+    let list: Vec<String> = loads
+        .iter()
+        .map(|(name, limit)| format!("{name}={limit}"))
+        .collect();
+    none_if_empty(list.join(","))
+}
+
+fn none_if_empty(text: String) -> String {
+    if text.is_empty() {
+        "none".to_string()
+    } else {
+        text
+    }
+}
+
+fn unless_none(text: &str) -> &str {
+    if text == "none" { "" } else { text }
+}
+
+fn some(text: &str) -> Option<String> {
+    let text = unless_none(text.trim());
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_takes_what_it_shows() {
+        let examples = [
+            ("chunk-time", "50ms"),
+            ("chunk-rows", "1000"),
+            ("chunk-rows-fixed", "250"),
+            ("workers", "2"),
+            ("apply-workers", "8"),
+            ("nice-ratio", "0.5"),
+            ("max-lag", "2s 500ms"),
+            ("max-load", "Threads_connected=100,Threads_running=50"),
+            ("critical-load", "Threads_running=500"),
+            ("throttle-query", "SELECT COUNT(*) > 5 FROM d.q"),
+            ("throttle-http", "http://freno:8111/check"),
+            ("ignore-replicas", "r1,r2:3307"),
+        ];
+        assert_eq!(examples.len(), SETTINGS.len());
+        for (name, value) in examples {
+            let setting = find(name).unwrap();
+            let mut tunables = Tunables::default();
+            let before = (setting.show)(&tunables);
+            (setting.set)(&mut tunables, value).unwrap();
+            assert_eq!((setting.show)(&tunables), value);
+            assert_ne!(tunables, Tunables::default());
+            (setting.set)(&mut tunables, &before).unwrap();
+            assert_eq!(tunables, Tunables::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn nonsense_changes_nothing() {
+        for (name, value) in [
+            ("chunk-time", "0s"),
+            ("chunk-rows", "-1"),
+            ("workers", "0"),
+            ("workers", "1000"),
+            ("nice-ratio", "NaN"),
+            ("max-lag", "1"),
+            ("max-load", "x"),
+            ("throttle-http", "https://x"),
+        ] {
+            let mut tunables = Tunables::default();
+            assert!((find(name).unwrap().set)(&mut tunables, value).is_err(), "{name} {value}");
+            assert_eq!(tunables, Tunables::default());
+        }
+    }
+}

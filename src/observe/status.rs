@@ -1,0 +1,330 @@
+//! One look at a run, for whoever asks.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::eta::{Forecast, Forecaster, Sample, Scope};
+use crate::names::Names;
+use crate::progress::{Phase, Progress, Wait};
+use crate::throttle::Throttle;
+use crate::tunables::Tunables;
+
+/// Where a run's status comes from. Made at the start; the throttle joins when it runs.
+#[derive(Debug)]
+pub struct StatusSource {
+    /// The tables.
+    pub names: Names,
+    /// The ALTER as it was given.
+    pub alter: String,
+    /// `host:port` of the migrated server.
+    pub server: String,
+    /// The numbers.
+    pub progress: Arc<Progress>,
+    /// What may be changed.
+    pub tunables: watch::Receiver<Tunables>,
+    throttle: OnceLock<Throttle>,
+    plan: Mutex<Plan>,
+    forecaster: Mutex<Forecaster>,
+}
+
+/// What the run will do after the copy, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plan {
+    builds_indexes: bool,
+    verifies: bool,
+}
+
+/// Why the copy does not run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ThrottleNow {
+    /// The kind of source.
+    pub source: &'static str,
+    /// The reason in words.
+    pub reason: String,
+    /// For how long already, seconds.
+    pub for_s: f64,
+}
+
+/// Something that is waited for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WaitNow {
+    /// What.
+    pub what: String,
+    /// On whom.
+    pub whom: Option<String>,
+    /// What happens next.
+    pub next: Option<String>,
+    /// For how long already, seconds.
+    pub for_s: f64,
+}
+
+/// One look. The JSON form of `ctl status --json`; fields are only ever added.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatusSnapshot {
+    /// `schema.table`.
+    pub table: String,
+    /// The ghost's name.
+    pub ghost: String,
+    /// What the original will be called.
+    pub old: String,
+    /// The ALTER.
+    pub alter: String,
+    /// `host:port`.
+    pub server: String,
+    /// The phase.
+    pub phase: String,
+    /// Seconds in this phase.
+    pub phase_s: f64,
+    /// Seconds since the start.
+    pub elapsed_s: f64,
+    /// Seconds of the copy so far, or that it took.
+    pub copy_s: f64,
+    /// Rows to copy (estimate).
+    pub rows_total: u64,
+    /// Rows copied.
+    pub rows_copied: u64,
+    /// Share of the copy that is done, per cent, 0 to 100.
+    pub percent: f64,
+    /// Rows a second over the last ten seconds.
+    pub rows_per_s: f64,
+    /// Rows of the last chunk.
+    pub chunk_rows: u64,
+    /// Duration of the last chunk.
+    pub chunk_ms: f64,
+    /// Rows compared.
+    pub rows_verified: u64,
+    /// Changes received.
+    pub changes_received: u64,
+    /// Changes applied.
+    pub changes_applied: u64,
+    /// Changes a second over the last ten seconds.
+    pub changes_per_s: f64,
+    /// Keys waiting for replay.
+    pub backlog_rows: u64,
+    /// Bytes waiting for replay.
+    pub backlog_bytes: u64,
+    /// How far the ghost is behind.
+    pub replay_lag_s: Option<f64>,
+    /// How long ago the last heartbeat came through the binlog.
+    pub heartbeat_age_s: Option<f64>,
+    /// The worst replica's lag.
+    pub replica_lag_s: Option<f64>,
+    /// Where the binlog reader is.
+    pub position: String,
+    /// Statements tried again.
+    pub retries: u64,
+    /// Attempts to cut over.
+    pub cutover_attempts: u64,
+    /// The copy's share of its full speed, 0 to 1.
+    pub speed: f64,
+    /// All that stops the copy, the worst first.
+    pub throttled: Vec<ThrottleNow>,
+    /// What is waited for.
+    pub waits: Vec<WaitNow>,
+    /// Whether the cut-over is held back by the operator.
+    pub postponed: bool,
+    /// When it will be finished.
+    pub forecast: Option<Forecast>,
+}
+
+impl StatusSource {
+    /// A source for one run.
+    pub fn new(
+        names: Names,
+        alter: impl Into<String>,
+        server: impl Into<String>,
+        progress: Arc<Progress>,
+        tunables: watch::Receiver<Tunables>,
+    ) -> StatusSource {
+        StatusSource {
+            names,
+            alter: alter.into(),
+            server: server.into(),
+            progress,
+            tunables,
+            throttle: OnceLock::new(),
+            plan: Mutex::default(),
+            forecaster: Mutex::default(),
+        }
+    }
+
+    /// Tells of the throttle once it runs; a second one is ignored.
+    pub fn attach(&self, throttle: Throttle) {
+        let _ = self.throttle.set(throttle);
+    }
+
+    /// The throttle, once it runs.
+    pub fn throttle(&self) -> Option<&Throttle> {
+        self.throttle.get()
+    }
+
+    /// Tells what will be done after the copy, for the forecast.
+    pub fn expect_after_copy(&self, builds_indexes: bool, verifies: bool) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Plan {
+            builds_indexes,
+            verifies,
+        };
+    }
+
+    fn forecaster(&self) -> MutexGuard<'_, Forecaster> {
+        self.forecaster
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a sample for rates and forecast; to be called once a second.
+    pub fn sample(&self) {
+        let progress = &self.progress;
+        let sample = Sample {
+            at: progress.started.elapsed(),
+            copied: progress.rows_copied.get(),
+            received: progress.changes_received.get(),
+            applied: progress.changes_applied.get(),
+            verified: progress.rows_verified.get(),
+        };
+        self.forecaster().sample(sample);
+    }
+
+    /// Looks.
+    pub fn snapshot(&self) -> StatusSnapshot {
+        let progress = &self.progress;
+        let (phase, since) = progress.phase();
+        let now = Instant::now();
+        let rows_total = progress.rows_total.get();
+        let rows_copied = progress.rows_copied.get();
+        let copy_is_over = copy_is_over(phase);
+        let rates = self.forecaster().rates();
+        StatusSnapshot {
+            table: self.names.original.to_string(),
+            ghost: self.names.ghost.table.clone(),
+            old: self.names.old.table.clone(),
+            alter: self.alter.clone(),
+            server: self.server.clone(),
+            phase: phase.to_string(),
+            phase_s: (now - since).as_secs_f64(),
+            elapsed_s: progress.started.elapsed().as_secs_f64(),
+            copy_s: self.copy_time(phase, now - since).as_secs_f64(),
+            // A copy that found more rows than were estimated has at least those.
+            rows_total: rows_total.max(rows_copied),
+            rows_copied,
+            percent: Forecaster::copied_share(rows_copied, rows_total, copy_is_over) * 100.0,
+            rows_per_s: rates.copied,
+            chunk_rows: progress.chunk_rows.get(),
+            chunk_ms: progress.chunk_micros.get() as f64 / 1e3,
+            rows_verified: progress.rows_verified.get(),
+            changes_received: progress.changes_received.get(),
+            changes_applied: progress.changes_applied.get(),
+            changes_per_s: rates.applied,
+            backlog_rows: progress.backlog_rows.get(),
+            backlog_bytes: progress.backlog_bytes.get(),
+            replay_lag_s: seconds(progress.replay_lag_micros.load(Ordering::Relaxed)),
+            heartbeat_age_s: heartbeat_age(progress),
+            replica_lag_s: seconds(progress.replica_lag_micros.load(Ordering::Relaxed)),
+            position: progress
+                .reader_position
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            retries: progress.retries.get(),
+            cutover_attempts: progress.cutover_attempts.get(),
+            speed: self.speed(),
+            throttled: self.throttled(now),
+            waits: progress
+                .waiting()
+                .into_iter()
+                .map(|wait| wait_now(wait, now))
+                .collect(),
+            postponed: self.tunables.borrow().postpone_cutover,
+            forecast: self.forecast(phase, now - since, rows_total),
+        }
+    }
+
+    fn speed(&self) -> f64 {
+        match self.throttle.get() {
+            None => 1.0,
+            Some(throttle) => {
+                let pace = throttle.pace.borrow();
+                if pace.stop.is_some() {
+                    0.0
+                } else {
+                    pace.share.unwrap_or(1.0) / (1.0 + pace.nice_ratio)
+                }
+            }
+        }
+    }
+
+    fn throttled(&self, now: Instant) -> Vec<ThrottleNow> {
+        let Some(throttle) = self.throttle.get() else {
+            return Vec::new();
+        };
+        throttle
+            .journal
+            .current()
+            .into_iter()
+            .map(|(reason, since)| ThrottleNow {
+                source: reason.source,
+                reason: reason.to_string(),
+                for_s: now.saturating_duration_since(since).as_secs_f64(),
+            })
+            .collect()
+    }
+
+    fn forecast(&self, phase: Phase, phase_for: Duration, rows_total: u64) -> Option<Forecast> {
+        let plan = *self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forecaster().forecast(&Scope {
+            phase,
+            rows_total,
+            backlog_rows: self.progress.backlog_rows.get(),
+            builds_indexes: plan.builds_indexes,
+            verifies: plan.verifies,
+            indexes_for: (phase == Phase::Indexes).then_some(phase_for),
+        })
+    }
+
+    /// Time spent copying.
+    fn copy_time(&self, phase: Phase, phase_for: Duration) -> Duration {
+        let past: Duration = self
+            .progress
+            .phases()
+            .iter()
+            .filter(|(past, _)| *past == Phase::Copy)
+            .map(|(_, time)| *time)
+            .sum();
+        if phase == Phase::Copy {
+            past + phase_for
+        } else {
+            past
+        }
+    }
+}
+
+/// Whether the copy has come to its end, by the phase.
+pub fn copy_is_over(phase: Phase) -> bool {
+    match phase {
+        Phase::Preflight | Phase::Scan | Phase::Prepare | Phase::Copy => false,
+        Phase::Indexes | Phase::Verify | Phase::Postponed | Phase::CutOver | Phase::Finish => true,
+    }
+}
+
+fn wait_now(wait: Wait, now: Instant) -> WaitNow {
+    WaitNow {
+        what: wait.what,
+        whom: wait.whom,
+        next: wait.next,
+        for_s: now.saturating_duration_since(wait.since).as_secs_f64(),
+    }
+}
+
+/// Microseconds as seconds; negative is unknown.
+fn seconds(micros: i64) -> Option<f64> {
+    (micros >= 0).then_some(micros as f64 / 1e6)
+}
+
+fn heartbeat_age(progress: &Progress) -> Option<f64> {
+    let at = Duration::from_micros(progress.heartbeat_at_micros.get());
+    (!at.is_zero()).then(|| progress.started.elapsed().saturating_sub(at).as_secs_f64())
+}

@@ -1,0 +1,157 @@
+//! The status in words and numbers for people; also the forms of numbers used all over.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::status::StatusSnapshot;
+
+/// `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `4.2 MiB`.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{number} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// `1h 4m`, `3m 20s`, `12.3 s`, `230 ms`: two figures of what matters.
+pub fn span(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    if seconds < 1.0 {
+        return format!("{:.0} ms", seconds * 1e3);
+    }
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = Duration::from_secs_f64(seconds.min(1e12)).as_secs();
+    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes}m {}s", whole % 60),
+        (0, hours) => format!("{hours}h {minutes}m"),
+        (days, hours) => format!("{days}d {hours}h"),
+    }
+}
+
+/// The whole status, some lines, at most 80 columns except for names and reasons.
+pub fn status_text(status: &StatusSnapshot) -> String {
+    let mut out = String::new();
+    let mut line = |label: &str, text: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{label:<10} {text}");
+    };
+    line("table", format!("{} on {}", status.table, status.server));
+    line("alter", status.alter.clone());
+    line(
+        "phase",
+        format!(
+            "{} since {}, running for {}",
+            status.phase,
+            span(status.phase_s),
+            span(status.elapsed_s)
+        ),
+    );
+    line(
+        "copy",
+        format!(
+            "{} of {} rows ({:.1} %), {} rows/s",
+            grouped(status.rows_copied),
+            grouped(status.rows_total),
+            status.percent,
+            grouped(status.rows_per_s as u64)
+        ),
+    );
+    if status.rows_verified > 0 {
+        line("verified", format!("{} rows", grouped(status.rows_verified)));
+    }
+    line(
+        "replay",
+        format!(
+            "{} changes applied, {} rows ({}) waiting, {}",
+            grouped(status.changes_applied),
+            grouped(status.backlog_rows),
+            bytes(status.backlog_bytes),
+            status
+                .replay_lag_s
+                .map_or("lag not known yet".to_string(), |lag| format!(
+                    "{} behind",
+                    span(lag)
+                ))
+        ),
+    );
+    if let Some(lag) = status.replica_lag_s {
+        line("replicas", format!("{} behind", span(lag)));
+    }
+    if !status.position.is_empty() {
+        line("binlog", status.position.clone());
+    }
+    match status.throttled.as_slice() {
+        [] if status.speed < 1.0 => line("speed", format!("{:.0} %", status.speed * 100.0)),
+        [] => {}
+        stops => {
+            for stop in stops {
+                line("stopped", format!("{} (for {})", stop.reason, span(stop.for_s)));
+            }
+        }
+    }
+    for wait in &status.waits {
+        let whom = wait
+            .whom
+            .as_ref()
+            .map_or(String::new(), |whom| format!(", held by {whom}"));
+        line("waits for", format!("{}{whom} (for {})", wait.what, span(wait.for_s)));
+    }
+    if status.postponed {
+        line("cut-over", "postponed until `cut-over`".to_string());
+    }
+    line("finished", finish_text(status));
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// `in 12m 30s to 15m 0s`, or why that is not known.
+pub fn finish_text(status: &StatusSnapshot) -> String {
+    match status.forecast {
+        Some(forecast) => format!("in {} to {}", span(forecast.p50_s), span(forecast.p90_s)),
+        None => "not known yet".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(1234), "1,234");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(4_404_019), "4.2 MiB");
+        assert_eq!(span(0.23), "230 ms");
+        assert_eq!(span(12.34), "12.3 s");
+        assert_eq!(span(200.0), "3m 20s");
+        assert_eq!(span(3840.0), "1h 4m");
+        assert_eq!(span(90_000.0), "1d 1h");
+        assert_eq!(span(-5.0), "0 ms");
+    }
+}

@@ -1,0 +1,74 @@
+//! A monitor session that is opened when needed and opened again after it broke.
+
+use std::time::Duration;
+
+use mysql_async::prelude::FromRow;
+
+use crate::failure::{Failure, Result};
+use crate::mysql::{Purpose, Server, Session};
+
+/// How long one look may take.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
+/// Asks one server short questions.
+pub struct Asker {
+    server: Server,
+    session: Option<Session>,
+}
+
+impl Asker {
+    /// Not connected yet.
+    pub fn new(server: Server) -> Asker {
+        Asker {
+            server,
+            session: None,
+        }
+    }
+
+    /// The server that is asked.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Runs a query within two seconds; a session that broke in the meantime is opened again once.
+    ///
+    /// # Errors
+    /// What the server answered, or that it did not.
+    pub async fn query<T: FromRow + Send + 'static>(&mut self, sql: &str) -> Result<Vec<T>> {
+        let was_open = self.session.is_some();
+        match self.try_query(sql).await {
+            Err(failure) if was_open && closed_while_idle(&failure) => self.try_query(sql).await,
+            result => result,
+        }
+    }
+
+    /// The first row, as [`Asker::query`].
+    ///
+    /// # Errors
+    /// As [`Asker::query`].
+    pub async fn first<T: FromRow + Send + 'static>(&mut self, sql: &str) -> Result<Option<T>> {
+        Ok(self.query(sql).await?.into_iter().next())
+    }
+
+    async fn try_query<T: FromRow + Send + 'static>(&mut self, sql: &str) -> Result<Vec<T>> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                let mut session = self.server.session(Purpose::Monitor).await?;
+                session.set_limit(LOOK_LIMIT);
+                session
+            }
+        };
+        let result = session.query(sql).await;
+        if !matches!(&result, Err(failure) if failure.is_disconnected()) {
+            self.session = Some(session);
+        }
+        result
+    }
+}
+
+/// Whether the connection had simply been closed since the last look; a look that took too long is
+/// not tried again at once.
+fn closed_while_idle(failure: &Failure) -> bool {
+    failure.is_disconnected() && !failure.cause().starts_with("no answer within")
+}

@@ -1,0 +1,429 @@
+//! Replication lag: every replica is asked for the newest heartbeat that has reached it.
+//!
+//! The lag is the age of that heartbeat by our own clock, so that clocks of servers do not matter; it
+//! is nothing when the primary has no newer one, so that a late heartbeat is not taken for a late
+//! replica. A replica that does not answer counts as falling behind from its last answer on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use super::asker::{Asker, LOOK_LIMIT};
+use super::reading::Reading;
+use super::topology::{self, Candidate, Replica};
+use super::{Common, Replicas};
+use crate::failure::Result;
+use crate::mysql::error::ER_NO_SUCH_TABLE;
+use crate::mysql::quote;
+
+pub(super) const SLOT: &str = "replicas of the primary";
+pub(super) const SOURCE: &str = "lag";
+/// Between two looks at one replica.
+const INTERVAL: Duration = Duration::from_millis(150);
+/// Between two attempts at a replica that cannot be asked.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a failed attempt's message stands: connecting may take ten seconds.
+const TROUBLE_VALID: Duration = Duration::from_secs(30);
+/// How often the primary is asked for its replicas.
+const DISCOVERY: Duration = Duration::from_secs(30);
+const DISCOVERY_RETRY: Duration = Duration::from_secs(3);
+/// A replica whose lag has been above the limit for this long is asked whether it still replicates.
+const PROVE_AGAIN: Duration = Duration::from_secs(30);
+/// A heartbeat table that has not come for this long is likely to be filtered from replication.
+const FILTERED_AFTER: Duration = Duration::from_secs(15);
+/// A primary's heartbeat older than this leaves us blind.
+const HEARTBEAT_AGE_MAX_S: f64 = 3.0;
+
+pub(super) async fn run(common: Common, listed: Option<Vec<Replica>>) -> Result<()> {
+    let shared = Shared {
+        newest_on_primary: AtomicI64::new(0),
+        lags: Mutex::default(),
+    };
+    let shared = &shared;
+    let (sender, candidates) = mpsc::channel(64);
+    match listed {
+        Some(replicas) => {
+            common.board.post(SLOT, SOURCE, Vec::new(), Duration::MAX);
+            let watched: Vec<_> = replicas
+                .into_iter()
+                .map(|replica| watch_listed(&common, shared, replica))
+                .collect();
+            tokio::join!(
+                futures_util::future::join_all(watched),
+                watch_primary(&common, shared)
+            );
+        }
+        None if common.plan.replicas == Replicas::Ignore => {
+            common.board.remove(SLOT);
+            drop((sender, candidates));
+        }
+        None => {
+            tokio::join!(
+                discover(&common, sender),
+                watch_found(&common, shared, candidates),
+                watch_primary(&common, shared)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What the watchers of all replicas share.
+struct Shared {
+    /// The newest heartbeat on the primary, microseconds since 1970; 0 before the first look.
+    newest_on_primary: AtomicI64,
+    /// The last lag of each replica, microseconds.
+    lags: Mutex<BTreeMap<String, i64>>,
+}
+
+impl Shared {
+    /// Books a replica's lag (`None`: it is not asked any more) and publishes the worst.
+    fn book(&self, common: &Common, name: &str, micros: Option<i64>) {
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        match micros {
+            Some(micros) => lags.insert(name.to_string(), micros),
+            None => lags.remove(name),
+        };
+        let worst = lags.values().copied().max().unwrap_or(-1);
+        common
+            .progress
+            .replica_lag_micros
+            .store(worst, Ordering::Relaxed);
+    }
+}
+
+/// Asks the primary for its replicas again and again, and hands on those that are new.
+async fn discover(common: &Common, found: mpsc::Sender<Candidate>) {
+    let mut asker = Asker::new(common.server.clone());
+    let mut known = std::collections::BTreeSet::new();
+    loop {
+        let pause = match topology::discover(&mut asker).await {
+            Ok(candidates) => {
+                common.board.post(
+                    SLOT,
+                    SOURCE,
+                    Vec::new(),
+                    DISCOVERY + TROUBLE_VALID,
+                );
+                for candidate in candidates {
+                    if known.insert(candidate.clone()) && found.send(candidate).await.is_err() {
+                        return;
+                    }
+                }
+                DISCOVERY
+            }
+            Err(failure) => {
+                let reading =
+                    Reading::trouble(SOURCE, SLOT, format!("cannot be listed: {failure}"));
+                common.board.post(SLOT, SOURCE, vec![reading], TROUBLE_VALID);
+                DISCOVERY_RETRY
+            }
+        };
+        if !common.rest(pause).await {
+            return;
+        }
+    }
+}
+
+/// Watches every replica that is found, until the run ends. One that leaves the primary's list stays
+/// watched: it leaves when its replication is stopped.
+async fn watch_found(common: &Common, shared: &Shared, mut found: mpsc::Receiver<Candidate>) {
+    let mut watchers = FuturesUnordered::new();
+    let identities = Arc::new(Mutex::new(std::collections::BTreeSet::new()));
+    loop {
+        tokio::select! {
+            () = common.cancel.cancelled() => break,
+            candidate = found.recv() => match candidate {
+                Some(candidate) => {
+                    watchers.push(watch_candidate(common, shared, candidate, identities.clone()));
+                }
+                None => break,
+            },
+            Some(()) = watchers.next(), if !watchers.is_empty() => {}
+        }
+    }
+    // The watchers see the same token; each ends after its present look.
+    while watchers.next().await.is_some() {}
+}
+
+/// Watches the primary's own heartbeat, against which the replicas' are held.
+async fn watch_primary(common: &Common, shared: &Shared) {
+    const SLOT: &str = "heartbeat of the primary";
+    const SOURCE: &str = "heartbeat";
+    let mut asker = Asker::new(common.server.clone());
+    let query = heartbeat_query(common);
+    loop {
+        let before = unix_micros();
+        let readings = match asker.first::<(Option<String>,)>(&query).await {
+            Ok(row) => {
+                let newest = row.and_then(|(value,)| value?.parse::<i64>().ok());
+                shared
+                    .newest_on_primary
+                    .store(newest.unwrap_or(0), Ordering::Relaxed);
+                match newest {
+                    Some(newest) => vec![Reading::switch(
+                        SOURCE,
+                        "the primary's last heartbeat",
+                        seconds_between(newest, before),
+                        HEARTBEAT_AGE_MAX_S,
+                        "s",
+                    )],
+                    None => vec![Reading::trouble(SOURCE, "the primary", "has no heartbeat yet")],
+                }
+            }
+            Err(failure) => vec![Reading::trouble(
+                SOURCE,
+                "the primary",
+                format!("cannot be asked: {failure}"),
+            )],
+        };
+        common
+            .board
+            .post(SLOT, SOURCE, readings, LOOK_LIMIT + Duration::from_secs(2));
+        if !common.rest(INTERVAL).await {
+            return;
+        }
+    }
+}
+
+fn heartbeat_query(common: &Common) -> String {
+    format!(
+        "SELECT value FROM {} WHERE hint = 'heartbeat'",
+        quote::table(&common.plan.changelog)
+    )
+}
+
+async fn watch_listed(common: &Common, shared: &Shared, replica: Replica) {
+    common.board.expect(&replica.name, SOURCE);
+    loop {
+        match watch(common, shared, &replica).await {
+            End::Cancelled => return,
+            End::Ignored => {
+                if !common.rest(RETRY).await {
+                    return;
+                }
+            }
+            End::Stranger => {
+                let reading =
+                    Reading::trouble(SOURCE, &replica.name, "no longer replicates the primary");
+                common
+                    .board
+                    .post(&replica.name, SOURCE, vec![reading], Duration::MAX);
+                if !common.rest(PROVE_AGAIN).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Reaches a candidate, proves that it is a replica, and watches it.
+async fn watch_candidate(
+    common: &Common,
+    shared: &Shared,
+    candidate: Candidate,
+    identities: Arc<Mutex<std::collections::BTreeSet<String>>>,
+) {
+    let name = candidate.name();
+    let account = topology::account(&common.plan, &common.server);
+    if candidate.registered {
+        common.board.expect(&name, SOURCE);
+    }
+    let mut told = false;
+    loop {
+        if is_ignored(common, &name) {
+            common.board.remove(&name);
+        } else {
+            match prove(common, &candidate, &account).await {
+                Ok(Some(server)) => {
+                    let identity = server.facts().identity();
+                    let is_new = identities
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(identity.clone());
+                    if !is_new {
+                        common.board.remove(&name);
+                        return;
+                    }
+                    tracing::info!(event = "replica_found", "watching the lag of {name}");
+                    let replica = Replica {
+                        name: name.clone(),
+                        server,
+                    };
+                    let end = watch(common, shared, &replica).await;
+                    identities
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&identity);
+                    match end {
+                        End::Cancelled => return,
+                        End::Ignored | End::Stranger => {}
+                    }
+                }
+                Ok(None) => {
+                    tracing::info!(
+                        event = "replica_dropped",
+                        "{name} does not replicate the primary, so its lag is not asked for"
+                    );
+                    common.board.remove(&name);
+                    return;
+                }
+                Err(failure) if candidate.registered => {
+                    let why = format!("cannot be asked: {failure}");
+                    let reading = Reading::trouble(SOURCE, &name, why);
+                    common.board.post(&name, SOURCE, vec![reading], TROUBLE_VALID);
+                }
+                Err(failure) => {
+                    if !told {
+                        tracing::info!(
+                            event = "binlog_reader",
+                            "a reader of the binlog at {name} does not answer as a replica \
+                             (a change feed, perhaps) and is left alone: {failure}"
+                        );
+                    }
+                    told = true;
+                }
+            }
+        }
+        let pause = if told { DISCOVERY } else { RETRY };
+        if !common.rest(pause).await {
+            return;
+        }
+    }
+}
+
+/// The server of a candidate if it replicates the primary; `None` if it surely does not.
+async fn prove(
+    common: &Common,
+    candidate: &Candidate,
+    account: &crate::mysql::ConnectOptions,
+) -> Result<Option<crate::mysql::Server>> {
+    let server = topology::reach(candidate, account).await?;
+    if server.facts().identity() == common.server.facts().identity() {
+        return Ok(None);
+    }
+    let is_replica = topology::replicates(&server, &common.server, account).await?;
+    Ok(is_replica.then_some(server))
+}
+
+fn is_ignored(common: &Common, name: &str) -> bool {
+    let address = name.trim_start_matches("replica ");
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let tunables = common.tunables.borrow();
+    common
+        .plan
+        .ignored_replicas
+        .iter()
+        .chain(&tunables.ignored_replicas)
+        .any(|ignored| ignored == address || ignored == host)
+}
+
+/// Why a watch ended.
+enum End {
+    Cancelled,
+    Ignored,
+    /// It replicates something else now.
+    Stranger,
+}
+
+/// Asks one replica for its heartbeat again and again.
+async fn watch(common: &Common, shared: &Shared, replica: &Replica) -> End {
+    let name = &replica.name;
+    let account = topology::account(&common.plan, &common.server);
+    let query = heartbeat_query(common);
+    let mut asker = Asker::new(replica.server.clone());
+    let started = Instant::now();
+    let mut behind_since: Option<Instant> = None;
+    let end = loop {
+        if is_ignored(common, name) {
+            break End::Ignored;
+        }
+        let limit = common.tunables.borrow().lag_max;
+        let before = unix_micros();
+        let pause = match lag(&mut asker, &query, shared, before, started).await {
+            Ok(seconds) => {
+                shared.book(common, name, Some((seconds * 1e6) as i64));
+                post_lag(common, name, seconds, limit);
+                if seconds < limit.as_secs_f64() {
+                    behind_since = None;
+                } else {
+                    let since = *behind_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > PROVE_AGAIN {
+                        behind_since = None;
+                        let proof =
+                            topology::replicates(&replica.server, &common.server, &account).await;
+                        if let Ok(false) = proof {
+                            break End::Stranger;
+                        }
+                    }
+                }
+                INTERVAL
+            }
+            Err(why) => {
+                let reading = Reading::trouble(SOURCE, name, why);
+                common.board.post(name, SOURCE, vec![reading], TROUBLE_VALID);
+                RETRY
+            }
+        };
+        if !common.rest(pause).await {
+            break End::Cancelled;
+        }
+    };
+    shared.book(common, name, None);
+    common.board.remove(name);
+    end
+}
+
+fn post_lag(common: &Common, name: &str, seconds: f64, limit: Duration) {
+    let mut reading = Reading::graded(SOURCE, name, seconds, limit.as_secs_f64(), "s");
+    reading.grows = true;
+    let valid = LOOK_LIMIT + Duration::from_millis(500);
+    common.board.post(name, SOURCE, vec![reading], valid);
+}
+
+/// The lag of a replica, seconds.
+///
+/// # Errors
+/// In words that go on from its name: it cannot be asked, or the heartbeat never comes.
+async fn lag(
+    asker: &mut Asker,
+    query: &str,
+    shared: &Shared,
+    now: i64,
+    started: Instant,
+) -> std::result::Result<f64, String> {
+    // Read before the replica is asked: what it has then is at least as new.
+    let newest = shared.newest_on_primary.load(Ordering::Relaxed);
+    let value = match asker.first::<(Option<String>,)>(query).await {
+        Ok(row) => row.and_then(|(value,)| value?.parse::<i64>().ok()),
+        Err(failure) if failure.code() == Some(ER_NO_SUCH_TABLE) => None,
+        Err(failure) => return Err(format!("cannot be asked: {failure}")),
+    };
+    match value {
+        Some(value) if newest != 0 && value >= newest => Ok(0.0),
+        Some(value) => Ok(seconds_between(value, now)),
+        // The heartbeat has not come there: it is behind for at least as long as we know.
+        None if started.elapsed() < FILTERED_AFTER => Ok(started.elapsed().as_secs_f64()),
+        None => Err(
+            "has no heartbeat: it is far behind, or the heartbeat table is filtered from its \
+             replication (then ignore it)"
+                .to_string(),
+        ),
+    }
+}
+
+fn seconds_between(earlier: i64, later: i64) -> f64 {
+    (later - earlier).max(0) as f64 / 1e6
+}
+
+fn unix_micros() -> i64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}
