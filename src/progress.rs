@@ -93,7 +93,11 @@ impl WaitGuard<'_> {
     /// Tells more about the wait, as it becomes known.
     pub fn update(&self, whom: Option<String>, next: Option<String>) {
         let mut waits = self.progress.waits();
-        if let Some((_, wait)) = waits.list.iter_mut().find(|(token, _)| *token == self.token) {
+        if let Some((_, wait)) = waits
+            .list
+            .iter_mut()
+            .find(|(token, _)| *token == self.token)
+        {
             wait.whom = whom;
             wait.next = next;
         }

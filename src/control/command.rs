@@ -44,12 +44,18 @@ pub enum Command {
 /// The commands with their help, in order.
 pub const HELP: &[(&str, &str)] = &[
     ("status [json]", "all about the run"),
-    ("why", "what it waits for, since when, on whom, and what comes next"),
+    (
+        "why",
+        "what it waits for, since when, on whom, and what comes next",
+    ),
     ("pause", "pause the copy; changes are still applied"),
     ("resume", "take the pause back"),
     ("settings", "everything that can be set, with its value"),
     ("set NAME VALUE", "change a setting"),
-    ("cut-over", "swap the tables as soon as all is ready, whatever postpones it"),
+    (
+        "cut-over",
+        "swap the tables as soon as all is ready, whatever postpones it",
+    ),
     ("postpone", "hold the cut-over until `cut-over`"),
     ("abort", "stop; the same command line continues later"),
     ("drop", "stop and remove everything that this run made"),
@@ -201,7 +207,10 @@ mod tests {
     #[test]
     fn lines_are_commands() {
         assert_eq!(parse(" status\n").unwrap(), Command::Status { json: false });
-        assert_eq!(parse("status json").unwrap(), Command::Status { json: true });
+        assert_eq!(
+            parse("status json").unwrap(),
+            Command::Status { json: true }
+        );
         assert_eq!(
             parse("set throttle-query SELECT 1 = 2").unwrap(),
             Command::Set {

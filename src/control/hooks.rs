@@ -138,8 +138,11 @@ impl Hooks {
         };
         const OTHERS_WRITE: u32 = 0o002;
         let bad = |why: String| {
-            Failure::usage(format!("cannot use the hooks of {}: {why}", folder.display()))
-                .remedy("give a readable folder that only you can write with --hooks-path")
+            Failure::usage(format!(
+                "cannot use the hooks of {}: {why}",
+                folder.display()
+            ))
+            .remedy("give a readable folder that only you can write with --hooks-path")
         };
         let meta = std::fs::metadata(folder).map_err(|error| bad(error.to_string()))?;
         if !meta.is_dir() {
@@ -220,7 +223,10 @@ impl Hooks {
         }
         for (name, value) in env {
             // A zero byte cannot be in an environment; names of tables cannot have one.
-            command.env(format!("{}{name}", self.env_prefix), value.replace('\0', ""));
+            command.env(
+                format!("{}{name}", self.env_prefix),
+                value.replace('\0', ""),
+            );
         }
         command
             .stdin(Stdio::null())
@@ -296,7 +302,10 @@ fn kill_group(group: Option<u32>) {
     let Some(group) = group.and_then(|id| i32::try_from(id).ok()) else {
         return;
     };
-    #[expect(unsafe_code, reason = "the standard library cannot signal a process group")]
+    #[expect(
+        unsafe_code,
+        reason = "the standard library cannot signal a process group"
+    )]
     // SAFETY: killpg takes numbers only and touches no memory; the group is the child's own, and the
     // child has not been waited for, so its number belongs to nobody else.
     unsafe {

@@ -117,7 +117,13 @@ impl Controller {
             probe = tunables.clone();
         });
         let shown = (setting.show)(&probe);
-        tracing::info!(event = "set", name = setting.name, value = shown, "{} is now {shown}", setting.name);
+        tracing::info!(
+            event = "set",
+            name = setting.name,
+            value = shown,
+            "{} is now {shown}",
+            setting.name
+        );
         Ok(shown)
     }
 
@@ -166,15 +172,17 @@ impl Controller {
     /// As [`Controller::cut_over`].
     pub fn send(&self, command: ControlCommand) -> Result<()> {
         tracing::info!(event = "command", command = ?command, "the operator asks for {command:?}");
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                Failure::failed("earlier commands still wait to be carried out")
-                    .remedy("look at `status`, then try again")
-            }
-            mpsc::error::TrySendError::Closed(_) => {
-                Failure::failed("the run is ending and takes no commands any more")
-            }
-        })
+        self.commands
+            .try_send(command)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    Failure::failed("earlier commands still wait to be carried out")
+                        .remedy("look at `status`, then try again")
+                }
+                mpsc::error::TrySendError::Closed(_) => {
+                    Failure::failed("the run is ending and takes no commands any more")
+                }
+            })
     }
 }
 
@@ -184,7 +192,11 @@ pub fn default_socket_path(table: &TableName) -> PathBuf {
     /// The system's limit for socket paths is 107 bytes (`sun_path`).
     const NAME_BYTES_MAX: usize = 80;
     let clean = |name: &str| name.replace(['/', '\0'], "_");
-    let mut name = format!("changeling.{}.{}", clean(&table.schema), clean(&table.table));
+    let mut name = format!(
+        "changeling.{}.{}",
+        clean(&table.schema),
+        clean(&table.table)
+    );
     if name.len() > NAME_BYTES_MAX {
         let hash = crate::names::fnv1a32(table.to_string().as_bytes());
         let mut end = NAME_BYTES_MAX - 9;

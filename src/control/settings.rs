@@ -98,7 +98,11 @@ pub const SETTINGS: &[Setting] = &[
         form: "DURATION",
         help: "replication lag above which the copy pauses",
         set: |t, text| {
-            t.lag_max = duration(text, Duration::from_millis(100), Duration::from_secs(86_400))?;
+            t.lag_max = duration(
+                text,
+                Duration::from_millis(100),
+                Duration::from_secs(86_400),
+            )?;
             Ok(())
         },
         show: |t| show_duration(t.lag_max),
@@ -282,7 +286,10 @@ mod tests {
             ("throttle-http", "https://x"),
         ] {
             let mut tunables = Tunables::default();
-            assert!((find(name).unwrap().set)(&mut tunables, value).is_err(), "{name} {value}");
+            assert!(
+                (find(name).unwrap().set)(&mut tunables, value).is_err(),
+                "{name} {value}"
+            );
             assert_eq!(tunables, Tunables::default());
         }
     }

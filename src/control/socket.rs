@@ -180,7 +180,10 @@ async fn finish<F: Future<Output = ()>>(mut talks: FuturesUnordered<F>) {
 
 /// Accepting fails when file descriptors run out; that passes.
 async fn pause_after(error: &std::io::Error, cancel: &CancellationToken) {
-    tracing::warn!(event = "control_accept", "cannot accept a control connection: {error}");
+    tracing::warn!(
+        event = "control_accept",
+        "cannot accept a control connection: {error}"
+    );
     tokio::select! {
         () = cancel.cancelled() => {}
         () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -197,7 +200,9 @@ where
         let mut lines = BufReader::new(reader.take(LINE_BYTES_MAX));
         if let Some(token) = token {
             let first = read_line(&mut lines).await?;
-            let given = first.as_deref().and_then(|line| line.strip_prefix("token "));
+            let given = first
+                .as_deref()
+                .and_then(|line| line.strip_prefix("token "));
             if !given.is_some_and(|given| same(given, &token)) {
                 return writer.write_all(b"error: wrong token\n").await;
             }
@@ -212,9 +217,7 @@ where
     .await;
 }
 
-async fn read_line(
-    reader: &mut (impl AsyncBufReadExt + Unpin),
-) -> std::io::Result<Option<String>> {
+async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<String>> {
     let mut line = String::new();
     let read = reader.read_line(&mut line).await?;
     Ok((read > 0).then(|| line.trim_end_matches(['\n', '\r']).to_string()))
@@ -342,7 +345,9 @@ mod tests {
         let cancel = CancellationToken::new();
         let serve = control.serve(echo(), cancel.clone());
         let client = async {
-            let right = super::super::client::send_tcp(&at, token, "why").await.unwrap();
+            let right = super::super::client::send_tcp(&at, token, "why")
+                .await
+                .unwrap();
             let wrong = super::super::client::send_tcp(&at, "0123456789abcdeX", "why")
                 .await
                 .unwrap();

@@ -113,9 +113,10 @@ mod tests {
             "The copy is stopped since 12s: lag of replica r1:3306 is 3.2s, limit 1.5s; it goes on \
              by itself when the replica has caught up, or after `set max-lag` or `set ignore-replicas`."
         );
-        status
-            .throttled
-            .push(stop("backlog", "backlog of changes waiting for replay is 200 MiB"));
+        status.throttled.push(stop(
+            "backlog",
+            "backlog of changes waiting for replay is 200 MiB",
+        ));
         assert!(sentence(&status).contains("(and backlog of changes"));
         status.phase = "cut-over".to_string();
         status.waits = vec![WaitNow {

@@ -320,7 +320,10 @@ mod tests {
             ..scope(Phase::Copy, 1000)
         };
         let more = forecaster.forecast(&all).unwrap();
-        assert!((more.p50_s - bare.p50_s - 70.0).abs() < 3.0, "{more:?} {bare:?}");
+        assert!(
+            (more.p50_s - bare.p50_s - 70.0).abs() < 3.0,
+            "{more:?} {bare:?}"
+        );
         let mut verifying = at(60, 500);
         verifying.verified = 100;
         forecaster.sample(verifying);

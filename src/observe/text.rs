@@ -81,7 +81,10 @@ pub fn status_text(status: &StatusSnapshot) -> String {
         ),
     );
     if status.rows_verified > 0 {
-        line("verified", format!("{} rows", grouped(status.rows_verified)));
+        line(
+            "verified",
+            format!("{} rows", grouped(status.rows_verified)),
+        );
     }
     line(
         "replay",
@@ -109,7 +112,10 @@ pub fn status_text(status: &StatusSnapshot) -> String {
         [] => {}
         stops => {
             for stop in stops {
-                line("stopped", format!("{} (for {})", stop.reason, span(stop.for_s)));
+                line(
+                    "stopped",
+                    format!("{} (for {})", stop.reason, span(stop.for_s)),
+                );
             }
         }
     }
@@ -118,7 +124,10 @@ pub fn status_text(status: &StatusSnapshot) -> String {
             .whom
             .as_ref()
             .map_or(String::new(), |whom| format!(", held by {whom}"));
-        line("waits for", format!("{}{whom} (for {})", wait.what, span(wait.for_s)));
+        line(
+            "waits for",
+            format!("{}{whom} (for {})", wait.what, span(wait.for_s)),
+        );
     }
     if status.postponed {
         line("cut-over", "postponed until `cut-over`".to_string());

@@ -201,18 +201,30 @@ mod tests {
         let mut decider = Decider::default();
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
-        assert_eq!(decider.decide(vec![lag(0.4)], 0.0, at(0)).pace, Pace::default());
+        assert_eq!(
+            decider.decide(vec![lag(0.4)], 0.0, at(0)).pace,
+            Pace::default()
+        );
         let slower = decider.decide(vec![lag(0.8)], 0.0, at(100)).pace;
         assert!(slower.stop.is_none() && (slower.share.unwrap() - 0.46).abs() < 1e-9);
         let stopped = decider.decide(vec![lag(1.0)], 0.0, at(200)).pace;
         assert!(stopped.stop.is_some() && stopped.share == Some(SHARE_MIN));
         // Just below the limit is not yet good enough to go on.
-        assert!(decider.decide(vec![lag(0.95)], 0.0, at(300)).pace.stop.is_some());
+        assert!(
+            decider
+                .decide(vec![lag(0.95)], 0.0, at(300))
+                .pace
+                .stop
+                .is_some()
+        );
         let first = decider.decide(vec![lag(0.1)], 0.0, at(400)).pace;
         assert!(first.stop.is_none() && first.share.unwrap() < 0.2);
         let later = decider.decide(vec![lag(0.1)], 0.0, at(2400)).pace;
         assert!((later.share.unwrap() - first.share.unwrap() - 0.5).abs() < 1e-9);
-        assert_eq!(decider.decide(vec![lag(0.1)], 0.0, at(9000)).pace.share, None);
+        assert_eq!(
+            decider.decide(vec![lag(0.1)], 0.0, at(9000)).pace.share,
+            None
+        );
     }
 
     #[test]

@@ -26,10 +26,7 @@ pub(super) async fn run(common: Common) -> Result<()> {
             last: None,
             mean_s: 0.0,
         });
-    let redo = common
-        .plan
-        .checkpoint_age_max
-        .zip(facts.redo_age_query());
+    let redo = common.plan.checkpoint_age_max.zip(facts.redo_age_query());
     if commits.is_none() && redo.is_none() {
         common.board.remove(SLOT);
         return Ok(());

@@ -30,7 +30,12 @@ pub(super) async fn run(common: Common) -> Result<()> {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         if !windows::any_open(&common.plan.windows, now.as_secs()) {
-            let list: Vec<String> = common.plan.windows.iter().map(ToString::to_string).collect();
+            let list: Vec<String> = common
+                .plan
+                .windows
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             readings.push(Reading::trouble(
                 "window",
                 "now",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::reading::Reading;
 use super::Common;
+use super::reading::Reading;
 use crate::failure::{Failure, Result};
 
 pub(super) const SLOT: &str = "throttle URL";
@@ -87,8 +87,9 @@ pub async fn head(url: &Url, limit: Duration) -> Result<u16> {
             humantime::format_duration(limit)
         ))),
         Ok(Err(error)) => Err(Failure::failed(error.to_string())),
-        Ok(Ok(answer)) => status_of(&answer)
-            .ok_or_else(|| Failure::failed("the answer is not HTTP".to_string())),
+        Ok(Ok(answer)) => {
+            status_of(&answer).ok_or_else(|| Failure::failed("the answer is not HTTP".to_string()))
+        }
     }
 }
 
@@ -144,7 +145,11 @@ async fn check(address: &str, common: &Common) -> Option<Reading> {
     };
     match result {
         Ok(200) => None,
-        Ok(status) => Some(Reading::trouble(SOURCE, address, format!("answered {status}"))),
+        Ok(status) => Some(Reading::trouble(
+            SOURCE,
+            address,
+            format!("answered {status}"),
+        )),
         Err(_) if common.plan.http_errors_pass => None,
         Err(failure) => Some(Reading::trouble(
             SOURCE,
@@ -162,19 +167,37 @@ mod tests {
     fn addresses_are_read() {
         let check = |text: &str, host: &str, port: u16, path: &str| {
             let url = parse_url(text).unwrap();
-            assert_eq!((url.host.as_str(), url.port, url.path.as_str()), (host, port, path));
+            assert_eq!(
+                (url.host.as_str(), url.port, url.path.as_str()),
+                (host, port, path)
+            );
         };
         check("http://freno", "freno", 80, "/");
-        check("http://h:8111/check/gh-ost/mysql/c1?p=low#x", "h", 8111, "/check/gh-ost/mysql/c1?p=low");
+        check(
+            "http://h:8111/check/gh-ost/mysql/c1?p=low#x",
+            "h",
+            8111,
+            "/check/gh-ost/mysql/c1?p=low",
+        );
         check("http://[::1]:9?x", "::1", 9, "/?x");
-        for bad in ["https://h/", "h/check", "http://", "http://h:x/", "http://u@h/", "http://h/a b"] {
+        for bad in [
+            "https://h/",
+            "h/check",
+            "http://",
+            "http://h:x/",
+            "http://u@h/",
+            "http://h/a b",
+        ] {
             assert!(parse_url(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn the_status_is_in_the_first_line() {
-        assert_eq!(status_of(b"HTTP/1.1 429 Too Many Requests\r\nX: y\r\n"), Some(429));
+        assert_eq!(
+            status_of(b"HTTP/1.1 429 Too Many Requests\r\nX: y\r\n"),
+            Some(429)
+        );
         assert_eq!(status_of(b"HTTP/1.0 200\r\n"), Some(200));
         assert_eq!(status_of(b"SSH-2.0-x\r\n"), None);
         assert_eq!(status_of(b""), None);

@@ -294,7 +294,11 @@ mod tests {
         assert!((report.by_source["flag-file"].seconds - 1.0).abs() < 1e-6);
         assert!((report.stopped_s - 4.0).abs() < 1e-6 && (report.slowed_s - 3.0).abs() < 1e-6);
         assert_eq!(report.stops.len(), 2);
-        assert!((report.stops[1].lasted_s - 6.0).abs() < 1e-6, "{:?}", report.stops);
+        assert!(
+            (report.stops[1].lasted_s - 6.0).abs() < 1e-6,
+            "{:?}",
+            report.stops
+        );
         assert_eq!(report.stops[1].value_max, Some(3.0));
     }
 
@@ -308,6 +312,9 @@ mod tests {
         }
         let report = journal.report();
         assert!(report.stops.len() <= STOPS_MAX + 1);
-        assert_eq!(report.by_source["flag-file"].stops, 2 * STOPS_MAX as u64 + 10);
+        assert_eq!(
+            report.by_source["flag-file"].stops,
+            2 * STOPS_MAX as u64 + 10
+        );
     }
 }

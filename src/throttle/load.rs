@@ -21,7 +21,11 @@ const VALID: Duration = Duration::from_secs(4);
 /// Usage, with the part that is wrong.
 pub fn parse_loads(text: &str) -> Result<BTreeMap<String, u64>> {
     let mut loads = BTreeMap::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let bad = || {
             Failure::usage(format!("`{part}` is no load limit"))
                 .remedy("write NAME=NUMBER, for example `Threads_running=50`")
@@ -46,10 +50,17 @@ pub(super) async fn run(mut common: Common) -> Result<()> {
         };
         let mut readings = Vec::new();
         if !max.is_empty() || !critical.is_empty() {
-            let names: Vec<&str> = max.keys().chain(critical.keys()).map(String::as_str).collect();
+            let names: Vec<&str> = max
+                .keys()
+                .chain(critical.keys())
+                .map(String::as_str)
+                .collect();
             match look(&mut asker, &names).await {
                 Ok(values) => {
-                    readings.extend(max.iter().map(|(name, limit)| compare(&values, name, *limit)));
+                    readings.extend(
+                        max.iter()
+                            .map(|(name, limit)| compare(&values, name, *limit)),
+                    );
                     let worst = critical
                         .iter()
                         .filter_map(|(name, limit)| above(&values, name, *limit))
@@ -84,8 +95,12 @@ fn second_look(
     match first_look {
         Some(first) if first.elapsed() >= pause => Err(Failure::new(
             FailureKind::Stopped,
-            format!("critical load: {name} is {value}, limit {limit}, and was so {} ago",
-                humantime::format_duration(Duration::from_millis(first.elapsed().as_millis() as u64))),
+            format!(
+                "critical load: {name} is {value}, limit {limit}, and was so {} ago",
+                humantime::format_duration(Duration::from_millis(
+                    first.elapsed().as_millis() as u64
+                ))
+            ),
         )
         .remedy("wait for the load to go down, then start the same command again: it goes on")),
         Some(first) => Ok(Some(first)),
@@ -191,7 +206,10 @@ mod tests {
         );
         assert!(compare(&values, "Threads_running", 27).severity(now) < 1.0);
         assert!(compare(&values, "Nonsense", 27).trouble.is_some());
-        assert_eq!(above(&values, "Threads_running", 26), Some(("Threads_running".into(), 26, 26)));
+        assert_eq!(
+            above(&values, "Threads_running", 26),
+            Some(("Threads_running".into(), 26, 26))
+        );
         assert_eq!(above(&values, "Threads_running", 27), None);
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::reading::Reading;
 use super::Common;
+use super::reading::Reading;
 use crate::failure::Result;
 use crate::progress::Progress;
 

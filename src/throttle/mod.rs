@@ -261,7 +261,11 @@ mod tests {
     #[test]
     fn hosts_are_read() {
         let check = |text: &str, host: &str, port: u16| {
-            assert_eq!(parse_host(text).unwrap(), (host.to_string(), port), "{text}");
+            assert_eq!(
+                parse_host(text).unwrap(),
+                (host.to_string(), port),
+                "{text}"
+            );
         };
         check("r1", "r1", 3306);
         check("r1:3307", "r1", 3307);

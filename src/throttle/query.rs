@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mysql_async::{Row, Value};
 
+use super::Common;
 use super::asker::Asker;
 use super::reading::Reading;
-use super::Common;
 use crate::failure::{Failure, Result};
 
 pub(super) const SLOT: &str = "throttle query";

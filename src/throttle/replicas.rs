@@ -104,12 +104,9 @@ async fn discover(common: &Common, found: mpsc::Sender<Candidate>) {
     loop {
         let pause = match topology::discover(&mut asker).await {
             Ok(candidates) => {
-                common.board.post(
-                    SLOT,
-                    SOURCE,
-                    Vec::new(),
-                    DISCOVERY + TROUBLE_VALID,
-                );
+                common
+                    .board
+                    .post(SLOT, SOURCE, Vec::new(), DISCOVERY + TROUBLE_VALID);
                 for candidate in candidates {
                     if known.insert(candidate.clone()) && found.send(candidate).await.is_err() {
                         return;
@@ -120,7 +117,9 @@ async fn discover(common: &Common, found: mpsc::Sender<Candidate>) {
             Err(failure) => {
                 let reading =
                     Reading::trouble(SOURCE, SLOT, format!("cannot be listed: {failure}"));
-                common.board.post(SLOT, SOURCE, vec![reading], TROUBLE_VALID);
+                common
+                    .board
+                    .post(SLOT, SOURCE, vec![reading], TROUBLE_VALID);
                 DISCOVERY_RETRY
             }
         };
@@ -173,7 +172,11 @@ async fn watch_primary(common: &Common, shared: &Shared) {
                         HEARTBEAT_AGE_MAX_S,
                         "s",
                     )],
-                    None => vec![Reading::trouble(SOURCE, "the primary", "has no heartbeat yet")],
+                    None => vec![Reading::trouble(
+                        SOURCE,
+                        "the primary",
+                        "has no heartbeat yet",
+                    )],
                 }
             }
             Err(failure) => vec![Reading::trouble(
@@ -276,7 +279,9 @@ async fn watch_candidate(
                 Err(failure) if candidate.registered => {
                     let why = format!("cannot be asked: {failure}");
                     let reading = Reading::trouble(SOURCE, &name, why);
-                    common.board.post(&name, SOURCE, vec![reading], TROUBLE_VALID);
+                    common
+                        .board
+                        .post(&name, SOURCE, vec![reading], TROUBLE_VALID);
                 }
                 Err(failure) => {
                     if !told {
@@ -366,7 +371,9 @@ async fn watch(common: &Common, shared: &Shared, replica: &Replica) -> End {
             }
             Err(why) => {
                 let reading = Reading::trouble(SOURCE, name, why);
-                common.board.post(name, SOURCE, vec![reading], TROUBLE_VALID);
+                common
+                    .board
+                    .post(name, SOURCE, vec![reading], TROUBLE_VALID);
                 RETRY
             }
         };

@@ -363,9 +363,15 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].addresses,
-            [("10.0.0.2".to_string(), 3307), ("10.0.0.3".to_string(), 3307)]
+            [
+                ("10.0.0.2".to_string(), 3307),
+                ("10.0.0.3".to_string(), 3307)
+            ]
         );
-        assert_eq!(candidates(&[registered("", 3306, 7)], &[])[0].name(), "replica with server id 7");
+        assert_eq!(
+            candidates(&[registered("", 3306, 7)], &[])[0].name(),
+            "replica with server id 7"
+        );
     }
 
     #[test]
@@ -373,7 +379,11 @@ mod tests {
         let readers = ["10.0.0.2".to_string(), "10.0.0.3".to_string()];
         let found = candidates(&[registered("10.0.0.2", 3306, 2)], &readers);
         assert_eq!(found.len(), 2);
-        assert!(found.iter().any(|c| !c.registered && c.name() == "replica 10.0.0.3:3306"));
+        assert!(
+            found
+                .iter()
+                .any(|c| !c.registered && c.name() == "replica 10.0.0.3:3306")
+        );
     }
 
     #[test]

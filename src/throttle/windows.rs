@@ -156,10 +156,22 @@ mod tests {
 
     #[test]
     fn windows_are_read_and_printed() {
-        for text in ["22:00-06:00", "Mon-Fri 22:00-06:00 +02:00", "Sat 00:00-24:00 -05:30"] {
+        for text in [
+            "22:00-06:00",
+            "Mon-Fri 22:00-06:00 +02:00",
+            "Sat 00:00-24:00 -05:30",
+        ] {
             assert_eq!(text.parse::<Window>().unwrap().to_string(), text);
         }
-        for text in ["", "22-06", "25:00-26:00", "Foo 10:00-11:00", "10:00-10:00", "10:00", "+"] {
+        for text in [
+            "",
+            "22-06",
+            "25:00-26:00",
+            "Foo 10:00-11:00",
+            "10:00-10:00",
+            "10:00",
+            "+",
+        ] {
             assert!(text.parse::<Window>().is_err(), "{text}");
         }
     }
