@@ -10,6 +10,8 @@
 )]
 
 mod copy;
+mod kill;
+mod model;
 mod support;
 mod support_works;
 mod tls;

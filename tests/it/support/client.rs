@@ -82,6 +82,19 @@ impl Client {
             .unwrap_or_else(|| panic!("no row from: {}", shortened(sql.as_ref())))
     }
 
+    /// Names of a query's columns.
+    pub async fn columns(&self, sql: impl AsRef<str>) -> mysql_async::Result<Vec<String>> {
+        let mut conn = self.conn.lock().await;
+        let result = conn.query_iter(sql.as_ref()).await?;
+        let columns = result
+            .columns_ref()
+            .iter()
+            .map(|column| column.name_str().into_owned())
+            .collect();
+        result.drop_result().await?;
+        Ok(columns)
+    }
+
     /// The server's number for this session, as KILL takes it.
     pub async fn id(&self) -> u32 {
         self.conn.lock().await.id()

@@ -39,8 +39,12 @@ pub async fn compare_tables(server: &TestServer, a: (&str, &str), b: (&str, &str
     client.close().await;
     rows.into_iter()
         .map(|(times, line)| {
-            let side = if times > 0 { a.1 } else { b.1 };
-            format!("{}× only in {side}: {}", times.abs(), readable(&line))
+            let (schema, table) = if times > 0 { a } else { b };
+            format!(
+                "{}× only in {schema}.{table}: {}",
+                times.abs(),
+                readable(&line)
+            )
         })
         .collect()
 }
