@@ -39,6 +39,33 @@ pub fn is_transaction_too_large(failure: &Failure) -> bool {
     matches!(failure.code(), Some(1197 | 3100))
 }
 
+/// Whether the server refused a row because of its values: the table's definition cannot hold it.
+/// Numbers from the reference manuals of both families.
+pub fn does_not_fit(failure: &Failure) -> bool {
+    matches!(
+        failure.code(),
+        Some(
+            // 1048 NULL, 1062 duplicate, 1264 out of range, 1265 truncated, 1292 wrong value,
+            // 1300 wrong string of a character set, 1364 no default, 1366 wrong value for the column,
+            // 1367 illegal value, 1406 too long, 1411 wrong value for a function, 1416 no geometry,
+            // 1526 no partition, 1690 out of range in an expression, 1748 wrong partition,
+            1048 | 1062 | 1264 | 1265 | 1292 | 1300 | 1364 | 1366 | 1367 | 1406 | 1411 | 1416 | 1526
+                | 1690 | 1748
+            // 3140 no JSON, 3143 no JSON path, 3156 JSON cast, 3643 wrong SRID, 3819 CHECK (MySQL),
+            // 3903 JSON cast for an index, 4025 CHECK (MariaDB), 4078 wrong types of an operation,
+            // 1118 and 139 row too large.
+            | 3140 | 3143 | 3156 | 3643 | 3819 | 3903 | 4025 | 4078 | 1118 | 139
+        )
+    )
+}
+
+/// Whether a warning speaks of the statement and not of its values: deprecated syntax (1287, 1681, 3719,
+/// 3778), a statement that would not be safe in statement format (1592). Notes tell what a native ALTER
+/// does without complaint, such as rounding to a smaller scale.
+pub fn is_advice(warning: &super::Warning) -> bool {
+    warning.level == "Note" || matches!(warning.code, 1287 | 1592 | 1681 | 3719 | 3778)
+}
+
 /// The class of a server error code.
 pub fn class_of_code(code: u16) -> ErrorClass {
     match code {

@@ -128,6 +128,12 @@ impl Facts {
         }
     }
 
+    /// Whether `INSERT … VALUES … AS new ON DUPLICATE KEY UPDATE c = new.c` is understood: MySQL 8.0.19;
+    /// from 8.0.20 the older `VALUES(c)` brings a warning.
+    pub fn names_inserted_row(&self) -> bool {
+        self.flavour == Flavour::MySql && self.version >= (8, 0, 19)
+    }
+
     /// The statement that shows the current binlog position: renamed in MySQL 8.2
     /// (`SHOW MASTER STATUS` is gone in 8.4).
     pub fn binary_log_status(&self) -> &'static str {

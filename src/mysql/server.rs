@@ -209,6 +209,20 @@ impl Server {
         if facts.variable("innodb_snapshot_isolation").is_some() {
             common.push_str(", innodb_snapshot_isolation = OFF");
         }
+        // Long lists of keys must be read as index ranges whatever their length: otherwise a locking
+        // read would go through the whole table.
+        if facts.variable("range_optimizer_max_mem_size").is_some() {
+            common.push_str(", range_optimizer_max_mem_size = 0");
+        }
+        if facts
+            .variable("in_predicate_conversion_threshold")
+            .is_some()
+        {
+            common.push_str(", in_predicate_conversion_threshold = 0");
+        }
+        if facts.variable("optimizer_max_sel_arg_weight").is_some() {
+            common.push_str(", optimizer_max_sel_arg_weight = 0");
+        }
         let own = match purpose {
             Purpose::Monitor | Purpose::Verify => {
                 "SET SESSION time_zone = '+00:00', sql_mode = ''".to_string()
