@@ -4,9 +4,22 @@
 //! order. It knows the original's definition and which columns replay needs; it knows nothing of the
 //! ghost but its name, of windows or of who applies.
 
+mod bytes;
 pub mod clearance;
+mod decode;
+mod event;
+mod interpreter;
+mod literal;
+mod plan;
 pub mod position;
+mod prepared;
 pub mod reader;
+mod rows;
+mod statement;
+mod stream;
+mod table_map;
+mod token;
+mod wire;
 
 pub use clearance::image_pairs_cleared;
 pub use position::{Retention, current_coordinates, retention};

@@ -1,15 +1,21 @@
 //! The reader: one thread that follows the binlog and hands on what it means.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::change::ChangeSink;
+use super::interpreter::{Interpreter, Subject};
+use super::plan::Wishes;
+use super::statement::Watched;
+use super::stream::{self, Stream};
+use crate::change::{BinlogEvent, ChangeSink};
 use crate::coordinates::Coordinates;
 use crate::failure::{Failure, Result};
 use crate::mysql::Server;
+use crate::mysql::error::{DumpRefusal, dump_refusal};
+use crate::mysql::retry::Patience;
 use crate::names::TableName;
 use crate::progress::Progress;
 use crate::schema::{ColumnMap, MigrationKey, TableDefinition};
@@ -66,8 +72,8 @@ impl ReaderHandle {
     }
 }
 
-/// Starts the reader in a thread of its own, the one place besides the supervisor that starts one:
-/// it blocks while the sink is full, which no task of the shared runtime may do.
+/// Starts the reader in a thread of its own, the one place besides the supervisor that starts
+/// anything: it blocks while the sink is full, which no task of the shared runtime may do.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -79,12 +85,213 @@ pub fn start(
 ) -> Result<ReaderHandle> {
     let (ended, result) = oneshot::channel();
     let (received_to, received) = watch::channel(feed.start.clone());
+    let reader = Reader {
+        subject: Subject {
+            watched: Watched {
+                original: feed.original.clone(),
+                ghost: feed.ghost.clone(),
+            },
+            changelog: feed.changelog.clone(),
+            wishes: Wishes::new(&feed.definition, &feed.key, &feed.map, feed.images),
+        },
+        feed,
+        sink,
+        progress,
+        cancel,
+        received: received_to,
+        identity: None,
+        server_id: stream::random_server_id(),
+        last_event: Instant::now(),
+    };
+    let cannot = |error: std::io::Error| Failure::failed(format!("cannot start a thread: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(cannot)?;
     std::thread::Builder::new()
         .name("binlog-reader".to_string())
         .spawn(move || {
-            let _keep = (feed, sink, progress, cancel, received_to);
-            let _ = ended.send(Err(Failure::failed("the binlog reader is not built yet")));
+            // Nobody listens any more: then nobody cares how it ended.
+            let _ = ended.send(runtime.block_on(reader.run()));
         })
-        .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+        .map_err(cannot)?;
     Ok(ReaderHandle { result, received })
+}
+
+/// Waits between attempts to connect again.
+const PATIENCE: Patience = Patience {
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_secs(10),
+    limit: RECONNECT_LIMIT,
+};
+
+/// So many connections in a row may be lost without one transaction coming through, whatever the time.
+const LOST_MAX: u32 = 100;
+/// An event that comes broken is asked for again this often.
+const BROKEN_MAX: u32 = 5;
+/// How often people are told where the reader is.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// How a stream ended.
+enum End {
+    /// The reader was told to stop.
+    Cancelled,
+    /// The connection is gone; what was received stays true.
+    Lost(Failure),
+    /// An event came broken: on the way, or in the file.
+    Broken(Failure),
+    /// Going on is not possible.
+    Final(Failure),
+}
+
+struct Reader {
+    feed: Feed,
+    subject: Subject,
+    sink: Arc<dyn ChangeSink>,
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+    received: watch::Sender<Coordinates>,
+    identity: Option<String>,
+    server_id: u32,
+    last_event: Instant,
+}
+
+impl Reader {
+    /// Follows the binlog until cancelled, over as many connections as it takes.
+    async fn run(mut self) -> Result<()> {
+        let (mut lost, mut broken) = (0, 0);
+        loop {
+            let from = self.received.borrow().clone();
+            let end = self.stream_once(&from).await;
+            if *self.received.borrow() != from {
+                (lost, broken) = (0, 0);
+            }
+            let failure = match end {
+                End::Cancelled => return Ok(()),
+                End::Final(failure) => return Err(failure),
+                End::Lost(failure) => failure,
+                End::Broken(failure) => {
+                    broken += 1;
+                    failure
+                }
+            };
+            lost += 1;
+            let failure = self.may_go_on(failure, &from)?;
+            if broken > BROKEN_MAX {
+                return Err(failure.remedy("check the binlog with mysqlbinlog"));
+            }
+            if lost > LOST_MAX || self.last_event.elapsed() > self.feed.reconnect_limit {
+                return Err(failure.remedy("bring the server back, then start again to go on"));
+            }
+            self.progress.reconnects.add(1);
+            let pause = PATIENCE.pause(lost - 1);
+            tracing::warn!(
+                event = "binlog_lost",
+                "lost the binlog of {}: {failure}; trying again in {} from {from}",
+                self.feed.server.address(),
+                humantime::format_duration(Duration::from_millis(pause.as_millis() as u64)),
+            );
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Whether trying again makes sense: gives the failure back if so.
+    fn may_go_on(&mut self, failure: Failure, from: &Coordinates) -> Result<Failure> {
+        match dump_refusal(&failure) {
+            Some(DumpRefusal::DuplicateServerId) => {
+                self.server_id = stream::random_server_id();
+                Ok(failure)
+            }
+            Some(DumpRefusal::Purged) => Err(failure
+                .remedy(
+                    "the changes since then are lost to this migration: raise \
+                     binlog_expire_logs_seconds and start it again from the beginning",
+                )
+                .doing(format!("the binlog after {from} was purged"))),
+            Some(DumpRefusal::Other) => Err(failure.remedy(
+                "the coordinates are not of this server's binlog: start the migration again",
+            )),
+            None if failure.is_disconnected() => Ok(failure),
+            None => Err(failure),
+        }
+    }
+
+    async fn stream_once(&mut self, from: &Coordinates) -> End {
+        let cancel = self.cancel.clone();
+        let mut stream = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return End::Cancelled,
+            opened = Stream::open(&self.feed.server, from, self.server_id, &mut self.identity) => {
+                match opened {
+                    Ok(stream) => stream,
+                    Err(failure) => return End::Lost(failure),
+                }
+            }
+        };
+        tracing::info!(
+            event = "binlog_connected",
+            server_id = self.server_id,
+            "reading the binlog of {} from {from}",
+            self.feed.server.address(),
+        );
+        let end = self.pump(&mut stream, from).await;
+        if stream.is_broken() && let End::Lost(failure) = end {
+            return End::Broken(failure);
+        }
+        stream.close().await;
+        end
+    }
+
+    async fn pump(&mut self, stream: &mut Stream, from: &Coordinates) -> End {
+        let mut interpreter = Interpreter::new(self.subject.clone(), from);
+        let mut told = Instant::now() - TELL_EVERY;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return End::Cancelled,
+                event = stream.next() => match event {
+                    Ok(event) => event,
+                    Err(failure) => return End::Lost(failure),
+                },
+            };
+            let raw = stream::raw(&event);
+            let changes = interpreter.changes;
+            let handled = {
+                let (sink, received, cancel) = (&self.sink, &self.received, &self.cancel);
+                let mut emit = |event: BinlogEvent| {
+                    let step = match &event {
+                        BinlogEvent::Commit { step, .. } => Some(step.clone()),
+                        _ => None,
+                    };
+                    sink.accept(event);
+                    if let Some(step) = step {
+                        received.send_modify(|at| at.advance(&step));
+                    }
+                    sink.wait_for_room(&|| cancel.is_cancelled());
+                };
+                interpreter.handle(&raw, stream::tagged(&event), &mut emit)
+            };
+            self.progress.binlog_bytes.add(u64::from(raw.size));
+            self.progress.changes_received.add(interpreter.changes - changes);
+            let now = Instant::now();
+            if raw.is_alive() {
+                self.last_event = now;
+            }
+            if now.duration_since(told) >= TELL_EVERY || handled.is_err() {
+                told = now;
+                let mut place = self
+                    .progress
+                    .reader_position
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *place = interpreter.place();
+            }
+            if let Err(failure) = handled {
+                return End::Final(failure);
+            }
+        }
+    }
 }

@@ -111,3 +111,39 @@ impl From<mysql_async::Error> for Failure {
         }
     }
 }
+
+/// The server refuses to send its binlog, or ends sending it; why is in the text alone.
+pub const ER_BINLOG_DUMP_FAILED: u16 = 1236;
+
+/// Why a server refuses to send its binlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DumpRefusal {
+    /// Somebody else with the same server id has connected.
+    DuplicateServerId,
+    /// What is asked for has been purged.
+    Purged,
+    /// Anything else: coordinates of another server, a broken file.
+    Other,
+}
+
+/// What error 1236 means: its number stands for many things that only the text tells apart (seen on
+/// MySQL 9.7 and MariaDB 10.11; the older words are from the sources of MySQL 5.7 and 8.0).
+pub fn dump_refusal(failure: &Failure) -> Option<DumpRefusal> {
+    if failure.code() != Some(ER_BINLOG_DUMP_FAILED) {
+        return None;
+    }
+    let text = failure.cause().to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    Some(if says(&["same server_uuid/server_id", "same server_id"]) {
+        DumpRefusal::DuplicateServerId
+    } else if says(&[
+        "purged",
+        "could not find first log file",
+        "not in the master's binlog",
+        "could not find gtid state",
+    ]) {
+        DumpRefusal::Purged
+    } else {
+        DumpRefusal::Other
+    })
+}

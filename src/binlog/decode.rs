@@ -1,0 +1,269 @@
+//! Values of row images as cells.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+
+use super::bytes::{Corrupt, Cursor, Read};
+use super::wire::{DIGIT_BYTES, Wire, decimal_bytes, fraction_bytes};
+use crate::row::Cell;
+
+/// How one column's values become cells: their form, and what only the definition knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnDecoder {
+    /// How they lie in the image.
+    pub wire: Wire,
+    /// Whether an integer is unsigned.
+    pub unsigned: bool,
+    /// BINARY and the like: the image leaves trailing zero bytes out, the value has this many bytes.
+    pub padded: u16,
+    /// No value is longer: the bound for what a compressed one may become.
+    pub bytes_max: u64,
+}
+
+impl ColumnDecoder {
+    /// Reads one value that is not NULL.
+    #[inline]
+    pub fn read(&self, cursor: &mut Cursor<'_>) -> Read<Cell> {
+        Ok(match self.wire {
+            Wire::Int(width) => integer(cursor.uint(usize::from(width))?, width, self.unsigned),
+            Wire::Float => Cell::Float(f32::from_bits(cursor.u32()?)),
+            Wire::Double => Cell::Double(f64::from_bits(cursor.u64()?)),
+            Wire::Decimal { precision, scale } => Cell::Decimal(decimal(cursor, precision, scale)?),
+            Wire::Year => match cursor.u8()? {
+                0 => Cell::UInt(0),
+                year => Cell::UInt(1900 + u64::from(year)),
+            },
+            Wire::Date => date(cursor.uint(3)?),
+            Wire::OldTime => old_time(cursor.uint(3)?),
+            Wire::OldDateTime => old_datetime(cursor.u64()?)?,
+            Wire::OldTimestamp => Cell::Timestamp {
+                seconds: u64::from(cursor.u32()?),
+                micros: 0,
+            },
+            Wire::Time(digits) => time(cursor, digits)?,
+            Wire::DateTime(digits) => datetime(cursor, digits)?,
+            Wire::Timestamp(digits) => Cell::Timestamp {
+                seconds: cursor.uint_be(4)?,
+                micros: fraction(cursor, digits)?,
+            },
+            Wire::Enum(width) | Wire::Set(width) => Cell::UInt(cursor.uint(usize::from(width))?),
+            Wire::Bit(width) => Cell::UInt(cursor.uint_be(usize::from(width))?),
+            Wire::Json(width) => Cell::Json(cursor.sized(usize::from(width))?.to_vec()),
+            Wire::VaryingCompressed(_) | Wire::BlobCompressed(_) => {
+                let stored = cursor.sized(self.wire.length_bytes())?;
+                Cell::Bytes(decompress(stored, self.bytes_max)?)
+            }
+            Wire::Fixed(_) | Wire::Varying(_) | Wire::Blob(_) | Wire::Geometry(_)
+            | Wire::Vector(_) => {
+                let mut bytes = cursor.sized(self.wire.length_bytes())?.to_vec();
+                if bytes.len() < usize::from(self.padded) {
+                    bytes.resize(usize::from(self.padded), 0);
+                }
+                Cell::Bytes(bytes)
+            }
+        })
+    }
+}
+
+fn integer(raw: u64, width: u8, unsigned: bool) -> Cell {
+    if unsigned {
+        return Cell::UInt(raw);
+    }
+    // Moves the sign bit to the top and back.
+    let shift = 64 - 8 * u32::from(width).min(8);
+    Cell::Int((raw << shift).cast_signed() >> shift)
+}
+
+/// Groups of nine digits in four bytes each, highest first; the incomplete groups stand at both ends.
+/// The first bit is turned over, and all bits of a negative number.
+fn decimal(cursor: &mut Cursor<'_>, precision: u8, scale: u8) -> Read<String> {
+    let mut bytes = [0u8; 32];
+    let length = decimal_bytes(precision, scale);
+    let bytes = bytes
+        .get_mut(..length)
+        .ok_or(Corrupt("a DECIMAL of more digits than there can be"))?;
+    bytes.copy_from_slice(cursor.take(length)?);
+    let Some(first) = bytes.first_mut() else {
+        return Ok("0".to_string());
+    };
+    let negative = *first & 0x80 == 0;
+    *first ^= 0x80;
+    if negative {
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    let mut digits = Cursor::new(bytes);
+    let whole = precision - scale;
+    let mut text = String::with_capacity(usize::from(precision) + 3);
+    group(&mut digits, whole % 9, &mut text)?;
+    for _ in 0..whole / 9 {
+        group(&mut digits, 9, &mut text)?;
+    }
+    let kept = text.trim_start_matches('0').len();
+    text.drain(..text.len() - kept);
+    if text.is_empty() {
+        text.push('0');
+    }
+    if scale > 0 {
+        text.push('.');
+        for _ in 0..scale / 9 {
+            group(&mut digits, 9, &mut text)?;
+        }
+        group(&mut digits, scale % 9, &mut text)?;
+    }
+    if negative {
+        text.insert(0, '-');
+    }
+    Ok(text)
+}
+
+fn group(cursor: &mut Cursor<'_>, digits: u8, text: &mut String) -> Read<()> {
+    if digits == 0 {
+        return Ok(());
+    }
+    let number = cursor.uint_be(DIGIT_BYTES[usize::from(digits)])?;
+    if number >= 10u64.pow(u32::from(digits)) {
+        return Err(Corrupt("a DECIMAL with digits above nine"));
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{number:0width$}", width = usize::from(digits));
+    Ok(())
+}
+
+fn date(packed: u64) -> Cell {
+    Cell::Date {
+        year: (packed >> 9) as u16,
+        month: (packed >> 5 & 15) as u8,
+        day: (packed & 31) as u8,
+    }
+}
+
+/// `hhmmss` as a signed number.
+fn old_time(raw: u64) -> Cell {
+    let number = (raw << 40).cast_signed() >> 40;
+    let all = number.unsigned_abs();
+    let seconds = all / 10_000 * 3600 + all / 100 % 100 * 60 + all % 100;
+    let micros = seconds.cast_signed() * 1_000_000;
+    Cell::Time {
+        micros: if number < 0 { -micros } else { micros },
+    }
+}
+
+/// `YYYYMMDDhhmmss` as a number.
+fn old_datetime(raw: u64) -> Read<Cell> {
+    let (day, time) = (raw / 1_000_000, raw % 1_000_000);
+    if day > 9999_12_31 {
+        return Err(Corrupt("a DATETIME beyond the year 9999"));
+    }
+    Ok(Cell::DateTime {
+        year: (day / 10_000) as u16,
+        month: (day / 100 % 100) as u8,
+        day: (day % 100) as u8,
+        hour: (time / 10_000) as u8,
+        minute: (time / 100 % 100) as u8,
+        second: (time % 100) as u8,
+        micros: 0,
+    })
+}
+
+/// Hours, minutes and seconds in 24 bits and the fraction behind, all one number that is biased so
+/// that bytes sort as times do: a negative time's fraction counts up from the second before.
+fn time(cursor: &mut Cursor<'_>, digits: u8) -> Read<Cell> {
+    let fraction_width = fraction_bytes(digits);
+    let packed = cursor.uint_be(3 + fraction_width)?.cast_signed();
+    let fraction_bits = 8 * fraction_width as u32;
+    let number = packed - (0x80_0000 << fraction_bits);
+    let all = number.unsigned_abs();
+    let whole = all >> fraction_bits;
+    let fraction = all & ((1 << fraction_bits) - 1);
+    let seconds = (whole >> 12 & 0x3ff) * 3600 + (whole >> 6 & 63) * 60 + (whole & 63);
+    let micros = seconds * 1_000_000 + u64::from(fraction_micros(fraction, digits)?);
+    let micros = micros.cast_signed();
+    Ok(Cell::Time {
+        micros: if number < 0 { -micros } else { micros },
+    })
+}
+
+fn datetime(cursor: &mut Cursor<'_>, digits: u8) -> Read<Cell> {
+    // The highest bit is set for all that is not before year 0.
+    let packed = cursor.uint_be(5)? & 0x7f_ffff_ffff;
+    let micros = fraction(cursor, digits)?;
+    let (day, time) = (packed >> 17, packed & 0x1_ffff);
+    let months = day >> 5;
+    let year = months / 13;
+    if year > 9999 {
+        return Err(Corrupt("a DATETIME beyond the year 9999"));
+    }
+    Ok(Cell::DateTime {
+        year: year as u16,
+        month: (months % 13) as u8,
+        day: (day & 31) as u8,
+        hour: (time >> 12) as u8,
+        minute: (time >> 6 & 63) as u8,
+        second: (time & 63) as u8,
+        micros,
+    })
+}
+
+fn fraction(cursor: &mut Cursor<'_>, digits: u8) -> Read<u32> {
+    let raw = cursor.uint_be(fraction_bytes(digits))?;
+    fraction_micros(raw, digits)
+}
+
+/// One byte holds hundredths, two hold ten-thousandths, three hold millionths.
+fn fraction_micros(raw: u64, digits: u8) -> Read<u32> {
+    let micros = raw
+        * match digits {
+            1 | 2 => 10_000,
+            3 | 4 => 100,
+            _ => 1,
+        };
+    if micros > 999_999 {
+        return Err(Corrupt("a fraction of a second of a second or more"));
+    }
+    Ok(micros as u32)
+}
+
+/// MariaDB's COMPRESSED columns: a byte that says how, then for zlib the length in as many bytes as the
+/// lowest three bits say, highest first, then the data; bit 3 is set when it has no zlib header. A first
+/// byte of zero: not compressed. Nothing at all: the empty string.
+fn decompress(stored: &[u8], bytes_max: u64) -> Read<Vec<u8>> {
+    const ZLIB: u8 = 0x80;
+    const RAW: u8 = 8;
+    let mut cursor = Cursor::new(stored);
+    if cursor.is_empty() {
+        return Ok(Vec::new());
+    }
+    let head = cursor.u8()?;
+    if head == 0 {
+        return Ok(cursor.rest().to_vec());
+    }
+    if head & 0xf0 != ZLIB {
+        return Err(Corrupt("a column compressed in a way that is not known"));
+    }
+    let length = cursor.uint_be(usize::from(head & 7))?;
+    if length > bytes_max {
+        return Err(Corrupt("a compressed column longer than its definition allows"));
+    }
+    inflate(cursor.rest(), length, head & RAW != 0)
+}
+
+/// Inflates to exactly this length.
+pub fn inflate(compressed: &[u8], length: u64, raw: bool) -> Read<Vec<u8>> {
+    // Not reserved by the promised length, which nobody has checked yet.
+    let mut out = Vec::new();
+    // One more than promised is enough to see that the promise was wrong.
+    let read = if raw {
+        flate2::read::DeflateDecoder::new(compressed)
+            .take(length + 1)
+            .read_to_end(&mut out)
+    } else {
+        flate2::read::ZlibDecoder::new(compressed)
+            .take(length + 1)
+            .read_to_end(&mut out)
+    };
+    match read {
+        Ok(_) if out.len() as u64 == length => Ok(out),
+        Ok(_) => Err(Corrupt("compressed data of another length than promised")),
+        Err(_) => Err(Corrupt("compressed data that cannot be inflated")),
+    }
+}

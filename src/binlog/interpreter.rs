@@ -1,0 +1,655 @@
+//! What events mean: a state machine from events to changes. No I/O.
+//!
+//! Every event is judged. What is known to be harmless is passed over; everything else is understood or
+//! fails the run with its type and its coordinates.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::bytes::{Corrupt, Read};
+use super::event::{self, GtidEvent, RawEvent, Xid, kind};
+use super::plan::{ChangelogPlan, OriginalPlan, PlanError, Wishes};
+use super::prepared::{Prepared, PreparedTransactions};
+use super::rows::{self, Image};
+use super::statement::{self, Verdict, Watched};
+use super::table_map;
+use crate::change::{BinlogEvent, RowChange};
+use crate::coordinates::{Coordinates, Step};
+use crate::failure::{Failure, Result};
+use crate::key::Key;
+use crate::names::TableName;
+
+/// Rows of prepared XA transactions are held up to this many bytes.
+const HELD_BYTES_MAX: usize = 256 << 20;
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Original and ghost.
+    pub watched: Watched,
+    /// The changelog table.
+    pub changelog: TableName,
+    /// What is wanted of the original's rows.
+    pub wishes: Wishes,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Interpreter {
+    subject: Subject,
+    kind: CoordinateKind,
+    place: Place,
+    tables: HashMap<u64, Role>,
+    original: Option<Arc<OriginalPlan>>,
+    changelog: Option<Arc<ChangelogPlan>>,
+    before: Image,
+    after: Image,
+    group: Option<Group>,
+    prepared: PreparedTransactions,
+    held_bytes: usize,
+    last_step: HashMap<Option<u32>, Step>,
+    payload_left: u64,
+    /// Row changes handed on.
+    pub changes: u64,
+}
+
+/// What coordinates are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CoordinateKind {
+    Gtid,
+    Maria,
+    File,
+}
+
+/// Where the reader is in the binlog.
+#[derive(Clone, Debug)]
+struct Place {
+    file: Arc<str>,
+    offset: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    Original(Arc<OriginalPlan>),
+    Changelog(Arc<ChangelogPlan>),
+    Other,
+}
+
+/// A transaction, or a statement that stands alone.
+#[derive(Debug)]
+struct Group {
+    step: Option<Step>,
+    committed_micros: u64,
+    /// Whether its BEGIN was seen.
+    begun: bool,
+    /// Whether it changed the original.
+    touched: bool,
+    /// Set in an XA transaction, whose rows are held.
+    held: Option<Vec<RowChange>>,
+}
+
+/// Why an event stops the reader.
+enum Stop {
+    Corrupt(Corrupt),
+    Because(String, &'static str),
+}
+
+impl From<Corrupt> for Stop {
+    fn from(corrupt: Corrupt) -> Stop {
+        Stop::Corrupt(corrupt)
+    }
+}
+
+type Judged<T> = std::result::Result<T, Stop>;
+
+const START_AGAIN: &str = "the ghost cannot be trusted any more: start the migration again";
+
+/// Takes what events mean.
+pub type Emit<'a> = &'a mut dyn FnMut(BinlogEvent);
+
+impl Interpreter {
+    /// An interpreter for a stream that begins at these coordinates.
+    pub fn new(subject: Subject, start: &Coordinates) -> Interpreter {
+        let (kind, place) = match start {
+            Coordinates::Gtid(_) => (CoordinateKind::Gtid, None),
+            Coordinates::Maria(_) => (CoordinateKind::Maria, None),
+            Coordinates::File { name, position } => (CoordinateKind::File, Some((name, *position))),
+        };
+        let (file, offset) = place.map_or(("".into(), 0), |(name, at)| (name.as_str().into(), at));
+        let last_step = last_steps(start);
+        Interpreter {
+            subject,
+            kind,
+            place: Place { file, offset },
+            tables: HashMap::new(),
+            original: None,
+            changelog: None,
+            before: Vec::new(),
+            after: Vec::new(),
+            group: None,
+            prepared: PreparedTransactions::default(),
+            held_bytes: 0,
+            last_step,
+            payload_left: 0,
+            changes: 0,
+        }
+    }
+
+    /// Where the reader is, for people: `binlog.000012:4711`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.place.file, self.place.offset)
+    }
+
+    /// Takes one event; `tagged` is what the driver's library read of a tagged GTID event.
+    ///
+    /// # Errors
+    /// An event that cannot be understood, or that makes going on unsafe: its type, its coordinates, and
+    /// what to do.
+    pub fn handle(
+        &mut self,
+        event: &RawEvent<'_>,
+        tagged: Option<GtidEvent>,
+        emit: Emit<'_>,
+    ) -> Result<()> {
+        self.judge(event, tagged, emit).map_err(|stop| {
+            let at = self.place();
+            let name = event::name(event.kind);
+            let step = self.group.as_ref().and_then(|group| group.step.as_ref());
+            let gtid = step.map(|step| format!(", transaction {}", show(step)));
+            let (why, remedy) = match stop {
+                Stop::Corrupt(Corrupt(why)) => (
+                    format!("cannot be read: {why}"),
+                    "check the binlog with mysqlbinlog; start the migration again",
+                ),
+                Stop::Because(why, remedy) => (why, remedy),
+            };
+            Failure::failed(format!(
+                "the {name} event before {at}{} {why}",
+                gtid.unwrap_or_default()
+            ))
+            .remedy(remedy)
+            .doing("follow the binlog")
+        })
+    }
+
+    fn judge(
+        &mut self,
+        event: &RawEvent<'_>,
+        tagged: Option<GtidEvent>,
+        emit: Emit<'_>,
+    ) -> Judged<()> {
+        self.move_place(event)?;
+        match event.kind {
+            kind::TABLE_MAP => self.table_map(event),
+            kind if rows::is_rows(kind) => self.rows(event, emit),
+            kind::XID => self.end(emit),
+            kind::QUERY => self.statement(event, emit),
+            kind::EXECUTE_LOAD_QUERY => self.statement(event, emit),
+            kind::GTID | kind::ANONYMOUS_GTID => self.begin(event::read_gtid(event)?, emit),
+            kind::GTID_TAGGED => match tagged {
+                Some(gtid) => self.begin(gtid, emit),
+                None => Err(Corrupt("a tagged GTID in a form that is not known").into()),
+            },
+            kind::MARIA_GTID => self.begin(event::read_maria_gtid(event)?, emit),
+            kind::MARIA_QUERY_COMPRESSED => self.compressed_statement(event, emit),
+            kind::TRANSACTION_PAYLOAD => {
+                self.payload_left = event::payload_size(event)?;
+                Ok(())
+            }
+            kind::XA_PREPARE => self.prepare(event, emit),
+            kind::ROTATE => {
+                let (file, offset) = event::read_rotate(event)?;
+                if *self.place.file != *file {
+                    self.place.file = file.into();
+                }
+                self.place.offset = offset;
+                Ok(())
+            }
+            kind::FORMAT_DESCRIPTION => self.new_file(event),
+            kind::STOP
+            | kind::INTVAR
+            | kind::APPEND_BLOCK
+            | kind::DELETE_FILE
+            | kind::RAND
+            | kind::USER_VAR
+            | kind::BEGIN_LOAD_QUERY
+            | kind::HEARTBEAT
+            | kind::HEARTBEAT_V2
+            | kind::IGNORABLE
+            | kind::ROWS_QUERY
+            | kind::PREVIOUS_GTIDS
+            | kind::TRANSACTION_CONTEXT
+            | kind::VIEW_CHANGE
+            | kind::MARIA_ANNOTATE_ROWS
+            | kind::MARIA_CHECKPOINT
+            | kind::MARIA_GTID_LIST
+            | kind::MARIA_START_ENCRYPTION => Ok(()),
+            kind::INCIDENT => Err(Stop::Because(
+                "says that the server could not log all changes".to_string(),
+                START_AGAIN,
+            )),
+            _ if event.ignorable() => Ok(()),
+            _ => Err(Stop::Because(
+                "is of a kind that this version does not know".to_string(),
+                "use a version that knows this server",
+            )),
+        }
+    }
+
+    /// Follows offsets past 4 GiB: an event's header has the lower 32 bits only, and no event is that
+    /// long.
+    fn move_place(&mut self, event: &RawEvent<'_>) -> Judged<()> {
+        if self.payload_left > 0 {
+            if event.log_pos != 0 {
+                return Err(Stop::Because(
+                    "comes where events of a compressed transaction are missing".to_string(),
+                    "check the binlog with mysqlbinlog; start the migration again",
+                ));
+            }
+            self.payload_left = self
+                .payload_left
+                .checked_sub(u64::from(event.size))
+                .ok_or(Corrupt("a compressed transaction is longer than it says"))?;
+        } else if event.in_file() {
+            let low = self.place.offset as u32;
+            self.place.offset += u64::from(event.log_pos.wrapping_sub(low));
+        }
+        Ok(())
+    }
+
+    fn new_file(&mut self, event: &RawEvent<'_>) -> Judged<()> {
+        if !event.in_file() {
+            // Sent when a stream begins in the middle of a file.
+            return Ok(());
+        }
+        // A file that begins inside a transaction: the server broke down in it.
+        match self.group.take() {
+            Some(group) if group.touched && group.held.is_none() => Err(Stop::Because(
+                "begins a new file inside a transaction that changed the table".to_string(),
+                START_AGAIN,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, gtid: GtidEvent, emit: Emit<'_>) -> Judged<()> {
+        if self.group.is_some() {
+            return Err(Stop::Because(
+                "comes before the end of the transaction before it".to_string(),
+                START_AGAIN,
+            ));
+        }
+        let step = match self.kind {
+            CoordinateKind::File => None,
+            CoordinateKind::Gtid | CoordinateKind::Maria if gtid.step.is_none() => {
+                return Err(Stop::Because(
+                    "has no GTID although the migration began with GTIDs".to_string(),
+                    "set gtid_mode=ON again and start the migration again",
+                ));
+            }
+            CoordinateKind::Gtid | CoordinateKind::Maria => gtid.step,
+        };
+        self.open(step, gtid.committed_micros, emit);
+        if let Some(group) = &mut self.group {
+            group.begun = gtid.begins;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, step: Option<Step>, committed_micros: u64, emit: Emit<'_>) {
+        self.tables.clear();
+        emit(BinlogEvent::Begin { step: step.clone() });
+        self.group = Some(Group {
+            step,
+            committed_micros,
+            begun: false,
+            touched: false,
+            held: None,
+        });
+    }
+
+    /// The end of the open group: its step, or as far as open XA transactions allow.
+    fn end(&mut self, emit: Emit<'_>) -> Judged<()> {
+        if self.payload_left > 0 {
+            return Err(Corrupt("a compressed transaction ends before its last event").into());
+        }
+        let Some(group) = self.group.take() else {
+            return Err(Corrupt("it ends a transaction that never began").into());
+        };
+        self.commit(group.step, group.committed_micros, emit);
+        Ok(())
+    }
+
+    fn commit(&mut self, step: Option<Step>, committed_micros: u64, emit: Emit<'_>) {
+        let own = step.unwrap_or_else(|| self.file_step());
+        // Where nothing may be announced, a step of another kind than the coordinates moves nothing.
+        let step = self.prepared.allowed(&own).unwrap_or_else(|| self.file_step());
+        self.last_step.insert(line(&own), own);
+        emit(BinlogEvent::Commit {
+            step,
+            committed_micros,
+        });
+    }
+
+    fn file_step(&self) -> Step {
+        Step::File(self.place.file.clone(), self.place.offset)
+    }
+
+    fn statement(&mut self, event: &RawEvent<'_>, emit: Emit<'_>) -> Judged<()> {
+        let query = event::read_query(event)?;
+        self.judge_statement(event, query.schema, query.text, emit)
+    }
+
+    fn compressed_statement(&mut self, event: &RawEvent<'_>, emit: Emit<'_>) -> Judged<()> {
+        let query = event::read_query(event)?;
+        let text = rows::inflate_sized(query.text)?;
+        self.judge_statement(event, query.schema, &text, emit)
+    }
+
+    fn judge_statement(
+        &mut self,
+        event: &RawEvent<'_>,
+        schema: &[u8],
+        text: &[u8],
+        emit: Emit<'_>,
+    ) -> Judged<()> {
+        let verdict = statement::judge(schema, text, &self.subject.watched);
+        if self.group.is_none() {
+            // Servers without any GTID events.
+            self.open(None, u64::from(event.timestamp) * 1_000_000, emit);
+        }
+        match verdict {
+            Verdict::Begin => {
+                self.set_begun();
+                Ok(())
+            }
+            Verdict::Commit => self.end(emit),
+            Verdict::Rollback | Verdict::RollbackTo if self.touched() => Err(Stop::Because(
+                "takes back changes of the table that are in the binlog".to_string(),
+                "start the migration again; do not mix engines or temporary tables with the table \
+                 in one transaction",
+            )),
+            Verdict::Rollback => self.end(emit),
+            Verdict::RollbackTo => Ok(()),
+            Verdict::XaStart(_) => {
+                self.set_begun();
+                if let Some(group) = &mut self.group {
+                    group.held = Some(Vec::new());
+                }
+                Ok(())
+            }
+            Verdict::XaCommit(xid) => self.resolve(&xid, true, emit),
+            Verdict::XaRollback(xid) => self.resolve(&xid, false, emit),
+            Verdict::Changes => Err(Stop::Because(
+                format!(
+                    "is a statement that changes {}, or may do so: {}",
+                    self.subject.watched.original,
+                    shorten(text)
+                ),
+                "have all sessions use binlog_format=ROW and start the migration again",
+            )),
+            Verdict::Redefines(table) => Err(Stop::Because(
+                format!("changes what {table} is: {}", shorten(text)),
+                "let nobody change the table's definition meanwhile; start the migration again",
+            )),
+            Verdict::Harmless => {
+                let inside = self.group.as_ref().is_some_and(|group| group.begun);
+                if inside { Ok(()) } else { self.end(emit) }
+            }
+        }
+    }
+
+    fn set_begun(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.begun = true;
+        }
+    }
+
+    fn touched(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.touched)
+    }
+
+    fn prepare(&mut self, event: &RawEvent<'_>, emit: Emit<'_>) -> Judged<()> {
+        let (xid, one_phase) = event::read_xa_prepare(event)?;
+        let Some(mut group) = self.group.take() else {
+            return Err(Corrupt("it ends a transaction that never began").into());
+        };
+        let changes = group.held.take().unwrap_or_default();
+        if one_phase {
+            self.release(changes, emit);
+            self.commit(group.step, group.committed_micros, emit);
+            return Ok(());
+        }
+        let step = group.step;
+        let before = match &step {
+            Some(own) => self.last_step.get(&line(own)).cloned(),
+            None => self.last_step.get(&None).cloned(),
+        };
+        self.prepared.hold(Prepared {
+            xid,
+            changes,
+            step,
+            before,
+        });
+        Ok(())
+    }
+
+    fn resolve(&mut self, xid: &Xid, commit: bool, emit: Emit<'_>) -> Judged<()> {
+        let Some(prepared) = self.prepared.resolve(xid) else {
+            return Err(Stop::Because(
+                "resolves an XA transaction that was prepared before the stream began, so that it \
+                 is not known whether it changed the table"
+                    .to_string(),
+                "start the migration again when XA RECOVER shows no prepared transaction",
+            ));
+        };
+        self.held_bytes = self
+            .held_bytes
+            .saturating_sub(prepared.changes.iter().map(bytes_of).sum());
+        if commit {
+            self.release(prepared.changes, emit);
+        }
+        if let Some(step @ Step::Gtid(..)) = prepared.step {
+            emit(BinlogEvent::Commit {
+                step,
+                committed_micros: 0,
+            });
+        }
+        self.end(emit)
+    }
+
+    fn release(&mut self, changes: Vec<RowChange>, emit: Emit<'_>) {
+        for change in changes {
+            self.changes += 1;
+            emit(BinlogEvent::Change(change));
+        }
+    }
+
+    fn table_map(&mut self, event: &RawEvent<'_>) -> Judged<()> {
+        let map = table_map::read(event.data)?;
+        let is = |table: &TableName| {
+            same_bytes(map.schema, &table.schema) && same_bytes(map.table, &table.table)
+        };
+        let role = if is(&self.subject.watched.original) {
+            Role::Original(self.original_plan(map.columns)?)
+        } else if is(&self.subject.changelog) {
+            Role::Changelog(self.changelog_plan(map.columns)?)
+        } else {
+            Role::Other
+        };
+        self.tables.insert(map.id, role);
+        Ok(())
+    }
+
+    fn original_plan(&mut self, columns: &[u8]) -> Judged<Arc<OriginalPlan>> {
+        if let Some(plan) = &self.original
+            && plan.is_for(columns)
+        {
+            return Ok(plan.clone());
+        }
+        let plan = OriginalPlan::new(&self.subject.wishes, columns).map_err(|error| match error {
+            PlanError::Corrupt(corrupt) => Stop::Corrupt(corrupt),
+            PlanError::Differs(how) => Stop::Because(
+                format!(
+                    "shows that {} is not the table that was looked at: {how}",
+                    self.subject.watched.original
+                ),
+                "let nobody change the table's definition meanwhile; start the migration again",
+            ),
+        })?;
+        let plan = Arc::new(plan);
+        self.original = Some(plan.clone());
+        Ok(plan)
+    }
+
+    fn changelog_plan(&mut self, columns: &[u8]) -> Read<Arc<ChangelogPlan>> {
+        if let Some(plan) = &self.changelog
+            && plan.is_for(columns)
+        {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(ChangelogPlan::new(columns)?);
+        self.changelog = Some(plan.clone());
+        Ok(plan)
+    }
+
+    fn rows(&mut self, event: &RawEvent<'_>, emit: Emit<'_>) -> Judged<()> {
+        /// An event without rows that only ends a statement has this number.
+        const NO_TABLE: u64 = 0xff_ffff;
+        let id = rows::table_id(event.data)?;
+        match self.tables.get(&id).cloned() {
+            Some(Role::Other) => Ok(()),
+            Some(Role::Original(plan)) => self.original_rows(event, &plan, emit),
+            Some(Role::Changelog(plan)) => self.changelog_rows(event, &plan, emit),
+            None if id == NO_TABLE => Ok(()),
+            None => Err(Corrupt("it has rows of a table that was not named").into()),
+        }
+    }
+
+    fn original_rows(
+        &mut self,
+        event: &RawEvent<'_>,
+        plan: &OriginalPlan,
+        emit: Emit<'_>,
+    ) -> Judged<()> {
+        let rows_event = rows::read(event.kind, event.data)?;
+        if rows_event.columns != plan.before.columns.len() {
+            return Err(Corrupt("it has another number of columns than its table").into());
+        }
+        self.before.resize(rows_event.columns, None);
+        self.after.resize(rows_event.columns, None);
+        let (has_before, has_after) = (rows_event.has_before(), rows_event.has_after());
+        let mut rows = rows_event.rows(&plan.before, &plan.after);
+        while rows.next(&mut self.before, &mut self.after)? {
+            let change = plan.change(has_before, has_after, &mut self.before, &mut self.after);
+            let Some(change) = change else {
+                return Err(Stop::Because(
+                    "has a row image that lacks columns of the migration key".to_string(),
+                    "set binlog_row_image=FULL in all sessions, or migrate along the primary key; \
+                     start the migration again",
+                ));
+            };
+            let Some(group) = &mut self.group else {
+                return Err(Corrupt("it stands outside of any transaction").into());
+            };
+            group.touched = true;
+            match &mut group.held {
+                None => {
+                    self.changes += 1;
+                    emit(BinlogEvent::Change(change));
+                }
+                Some(held) => {
+                    self.held_bytes += bytes_of(&change);
+                    held.push(change);
+                    if self.held_bytes > HELD_BYTES_MAX {
+                        return Err(Stop::Because(
+                            format!("lets prepared XA transactions hold over {HELD_BYTES_MAX} bytes"),
+                            "commit or roll back what XA RECOVER shows; start the migration again",
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn changelog_rows(
+        &mut self,
+        event: &RawEvent<'_>,
+        plan: &ChangelogPlan,
+        emit: Emit<'_>,
+    ) -> Judged<()> {
+        let rows_event = rows::read(event.kind, event.data)?;
+        if rows_event.columns != plan.after.columns.len() {
+            return Err(Corrupt("it has another number of columns than its table").into());
+        }
+        let mut before = plan.empty_image();
+        let mut after = plan.empty_image();
+        let mut rows = rows_event.rows(&plan.before, &plan.after);
+        while rows.next(&mut before, &mut after)? {
+            if let Some((hint, value)) = plan.entry(&mut after) {
+                emit(BinlogEvent::Changelog { hint, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last step of each line before the coordinates.
+fn last_steps(start: &Coordinates) -> HashMap<Option<u32>, Step> {
+    match start {
+        Coordinates::Gtid(_) => HashMap::new(),
+        Coordinates::Maria(position) => position
+            .0
+            .iter()
+            .map(|(domain, (server, sequence))| {
+                (Some(*domain), Step::Maria(*domain, *server, *sequence))
+            })
+            .collect(),
+        Coordinates::File { name, position } => {
+            HashMap::from([(None, Step::File(name.as_str().into(), *position))])
+        }
+    }
+}
+
+/// The line in which a step stands: MariaDB's domain, or the one there is.
+fn line(step: &Step) -> Option<u32> {
+    match step {
+        Step::Maria(domain, ..) => Some(*domain),
+        Step::Gtid(..) | Step::File(..) => None,
+    }
+}
+
+fn show(step: &Step) -> String {
+    match step {
+        Step::Gtid(source, number) if source.tag.is_empty() => format!("{}:{number}", source.uuid),
+        Step::Gtid(source, number) => format!("{}:{}:{number}", source.uuid, source.tag),
+        Step::Maria(domain, server, sequence) => format!("{domain}-{server}-{sequence}"),
+        Step::File(file, offset) => format!("{file}:{offset}"),
+    }
+}
+
+fn same_bytes(bytes: &[u8], name: &str) -> bool {
+    bytes == name.as_bytes()
+        || String::from_utf8_lossy(bytes).to_lowercase() == name.to_lowercase()
+}
+
+fn bytes_of(change: &RowChange) -> usize {
+    let key = |key: Option<&Key>| key.map_or(0, Key::heap_bytes);
+    let values = change.after.as_ref().and_then(|after| after.values.as_ref());
+    std::mem::size_of::<RowChange>()
+        + key(change.before.as_ref())
+        + key(change.after.as_ref().map(|after| &after.key))
+        + values.map_or(0, |values| values.len())
+}
+
+/// A statement's beginning, for a message.
+fn shorten(text: &[u8]) -> String {
+    const CHARS_MAX: usize = 120;
+    let text = String::from_utf8_lossy(text);
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,87 @@
+//! Values of row images as literals for the ghost.
+
+use super::rows::Image;
+use crate::mysql::quote;
+use crate::row::Cell;
+use crate::schema::ColumnPair;
+
+/// Writes one column's values so that the server stores what it would have stored by copying.
+#[derive(Clone, Debug)]
+pub struct ValueWriter {
+    column: usize,
+    how: How,
+}
+
+#[derive(Clone, Debug)]
+enum How {
+    /// By itself, tagged with the source's character set if it is a character string.
+    Plain(Option<String>),
+    /// ENUM to the same ENUM: by number.
+    EnumNumber,
+    /// ENUM to something else: by label.
+    EnumLabel(Vec<String>),
+    /// SET to something else: by labels.
+    SetLabels(Vec<String>),
+    /// JSON's text is not exact.
+    Never,
+}
+
+impl ValueWriter {
+    /// For a pair of columns.
+    pub fn new(pair: &ColumnPair) -> ValueWriter {
+        let source = &pair.source;
+        let how = match source.data_type.as_str() {
+            "json" => How::Never,
+            "enum" if pair.unchanged() => How::EnumNumber,
+            "enum" => How::EnumLabel(source.labels()),
+            "set" if !pair.unchanged() => How::SetLabels(source.labels()),
+            _ => How::Plain(source.charset.clone()),
+        };
+        ValueWriter {
+            column: source.position,
+            how,
+        }
+    }
+
+    /// Whether it reads this column.
+    pub fn takes(&self, column: usize) -> bool {
+        self.column == column && !matches!(self.how, How::Never)
+    }
+
+    /// Writes the column's value; false if the image has it not, or it has no exact literal.
+    pub fn write(&self, text: &mut String, image: &Image) -> bool {
+        let Some(Some(cell)) = image.get(self.column) else {
+            return false;
+        };
+        match (&self.how, cell) {
+            (How::Never, _) | (_, Cell::Json(_)) => return false,
+            (_, Cell::Null) => text.push_str("NULL"),
+            // A number that is too small for FLOAT's usual precision is refused as text; so is the
+            // number of an ENUM's invalid value in strict mode.
+            (_, Cell::Float(value)) if value.is_subnormal() => return false,
+            (How::EnumNumber | How::EnumLabel(_), Cell::UInt(0)) => return false,
+            (How::EnumLabel(labels), Cell::UInt(number)) => {
+                let label = usize::try_from(*number).ok().and_then(|n| labels.get(n - 1));
+                match label {
+                    Some(label) => text.push_str(&quote::string(label)),
+                    None => return false,
+                }
+            }
+            (How::SetLabels(labels), Cell::UInt(bits)) => {
+                if labels.len() < 64 && bits >> labels.len() != 0 {
+                    return false;
+                }
+                let chosen: Vec<&str> = labels
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| bits >> bit & 1 == 1)
+                    .map(|(_, label)| label.as_str())
+                    .collect();
+                text.push_str(&quote::string(&chosen.join(",")));
+            }
+            (How::Plain(charset), cell) => quote::write_cell(text, cell, charset.as_deref()),
+            (_, cell) => quote::write_cell(text, cell, None),
+        }
+        true
+    }
+}

@@ -1,0 +1,310 @@
+//! Statements in the binlog: which of them end transactions, and which touch our tables.
+//!
+//! In row format the binlog has statements only for DDL and transaction control; a session may still
+//! have chosen statement format. A statement that could change the original is not replayed by
+//! guessing: the reader stops.
+
+use super::event::Xid;
+use super::token::{Token, tokens};
+use crate::names::TableName;
+
+/// The comment that every DDL statement of this program begins with, so that the reader knows its own.
+pub const OWN_MARK: &str = "/* changeling */";
+
+/// What a statement means to the reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A transaction begins.
+    Begin,
+    /// A transaction ends.
+    Commit,
+    /// A transaction ends and what it changed in transactional tables is undone.
+    Rollback,
+    /// What was changed since a savepoint is undone.
+    RollbackTo,
+    /// An XA transaction begins.
+    XaStart(Xid),
+    /// A prepared XA transaction is committed.
+    XaCommit(Xid),
+    /// A prepared XA transaction is undone.
+    XaRollback(Xid),
+    /// Nothing to us.
+    Harmless,
+    /// It changes, or may change, rows of the original as a statement.
+    Changes,
+    /// It changes the definition of the original or of the ghost, or what they are.
+    Redefines(TableName),
+}
+
+/// The tables that no statement may touch.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The original.
+    pub original: TableName,
+    /// The ghost, whose definition is ours alone.
+    pub ghost: TableName,
+}
+
+/// Judges a statement that ran in a default schema.
+pub fn judge(schema: &[u8], text: &[u8], watched: &Watched) -> Verdict {
+    if text.trim_ascii_start().starts_with(OWN_MARK.as_bytes()) {
+        return Verdict::Harmless;
+    }
+    let schema = String::from_utf8_lossy(schema);
+    let text = String::from_utf8_lossy(text);
+    let tokens = tokens(&text);
+    if let Some(verdict) = transaction_control(&tokens) {
+        return verdict;
+    }
+    let statement = Statement {
+        schema: &schema,
+        tokens: &tokens,
+    };
+    if let Some(verdict) = statement.judge_data(watched) {
+        return verdict;
+    }
+    statement.judge_definition(watched)
+}
+
+fn transaction_control(tokens: &[Token]) -> Option<Verdict> {
+    let word = |index: usize| tokens.get(index).and_then(Token::keyword).unwrap_or_default();
+    Some(match word(0).as_str() {
+        "BEGIN" => Verdict::Begin,
+        "START" if word(1) == "TRANSACTION" => Verdict::Begin,
+        "COMMIT" => Verdict::Commit,
+        "ROLLBACK" if tokens.len() > 1 => Verdict::RollbackTo,
+        "ROLLBACK" => Verdict::Rollback,
+        "SAVEPOINT" | "RELEASE" => Verdict::Harmless,
+        "XA" => match (word(1).as_str(), xid(tokens.get(2..)?)) {
+            ("START" | "BEGIN", Some(xid)) => Verdict::XaStart(xid),
+            ("COMMIT", Some(xid)) => Verdict::XaCommit(xid),
+            ("ROLLBACK", Some(xid)) => Verdict::XaRollback(xid),
+            ("END" | "PREPARE", Some(_)) => Verdict::Harmless,
+            _ => Verdict::Changes,
+        },
+        "" if tokens.is_empty() => Verdict::Harmless,
+        _ => return None,
+    })
+}
+
+/// `X'6162',X'',1`: as the servers write it into the binlog.
+fn xid(tokens: &[Token]) -> Option<Xid> {
+    let mut at = 0;
+    let mut hex = || {
+        // `X` and the string stand apart; a comma stands before the second.
+        while !matches!(tokens.get(at)?, Token::Text(_)) {
+            at += 1;
+        }
+        let Some(Token::Text(text)) = tokens.get(at) else {
+            return None;
+        };
+        at += 1;
+        unhex(text)
+    };
+    let (global, branch) = (hex()?, hex()?);
+    let format = tokens.iter().rev().find_map(|token| match token {
+        Token::Word(word) => word.parse().ok(),
+        _ => None,
+    })?;
+    Some(Xid {
+        format,
+        global,
+        branch,
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len() / 2)
+        .map(|index| u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok())
+        .collect()
+}
+
+struct Statement<'a> {
+    schema: &'a str,
+    tokens: &'a [Token],
+}
+
+impl Statement<'_> {
+    fn keyword(&self, index: usize) -> String {
+        self.tokens.get(index).and_then(Token::keyword).unwrap_or_default()
+    }
+
+    /// DML in statement format.
+    fn judge_data(&self, watched: &Watched) -> Option<Verdict> {
+        let named_from = |from: usize| self.names_from(from, &watched.original);
+        let touches = match self.keyword(0).as_str() {
+            // The target is the first name; what stands behind is only read.
+            "INSERT" | "REPLACE" => {
+                let target = self.target_after(&["INTO"]).unwrap_or_else(|| self.first_name(1));
+                self.name_at(target, &watched.original)
+            }
+            "LOAD" => match self.target_after(&["TABLE"]) {
+                Some(target) => self.name_at(target, &watched.original),
+                None => true,
+            },
+            "UPDATE" | "DELETE" | "WITH" => named_from(1),
+            // Logged only if a function in it changes something, which its text does not tell.
+            "SELECT" | "DO" | "CALL" | "SET" | "VALUES" | "(" => {
+                self.schema.eq_ignore_ascii_case(&watched.original.schema)
+                    || self.mentions_schema(&watched.original.schema)
+            }
+            _ => return None,
+        };
+        Some(if touches {
+            Verdict::Changes
+        } else {
+            Verdict::Harmless
+        })
+    }
+
+    fn judge_definition(&self, watched: &Watched) -> Verdict {
+        for table in [&watched.original, &watched.ghost] {
+            if self.redefines(table) {
+                return Verdict::Redefines(table.clone());
+            }
+        }
+        Verdict::Harmless
+    }
+
+    fn redefines(&self, table: &TableName) -> bool {
+        let first = self.keyword(0);
+        match first.as_str() {
+            "ANALYZE" | "OPTIMIZE" | "CHECK" | "CHECKSUM" | "REPAIR" | "GRANT" | "REVOKE"
+            | "FLUSH" | "KILL" | "HELP" | "USE" => false,
+            "CREATE" => self.creates(table),
+            "DROP" => self.drops(table),
+            "ALTER" => match self.object(1).as_str() {
+                // Nothing of these is a table; a database's defaults touch no table.
+                "USER" | "ROLE" | "PROCEDURE" | "FUNCTION" | "EVENT" | "VIEW" | "SERVER"
+                | "DATABASE" | "SCHEMA" | "INSTANCE" | "RESOURCE" | "LOGFILE" | "TABLESPACE"
+                | "UNDO" | "SEQUENCE" => false,
+                _ => self.names_from(1, table),
+            },
+            // TRUNCATE, RENAME, and anything that is not known here.
+            _ => self.names_from(1, table),
+        }
+    }
+
+    fn creates(&self, table: &TableName) -> bool {
+        match self.object(1).as_str() {
+            "TABLE" => {
+                if self.has_keyword("TEMPORARY") {
+                    return false;
+                }
+                let at = self.first_name(1);
+                let itself = self.name_at(at, table);
+                // The table is there, so this does nothing; had it gone, its DROP would have been seen.
+                let if_missing = (1..at).any(|index| self.keyword(index) == "EXISTS");
+                // A foreign key to the original would come to point at the old table.
+                (itself && !if_missing) || self.references(table)
+            }
+            "INDEX" | "TRIGGER" => match self.target_after(&["ON"]) {
+                Some(target) => self.name_at(target, table),
+                None => self.names_from(1, table),
+            },
+            _ => false,
+        }
+    }
+
+    fn drops(&self, table: &TableName) -> bool {
+        match self.object(1).as_str() {
+            "TABLE" | "TABLES" => !self.has_keyword("TEMPORARY") && self.names_from(1, table),
+            "INDEX" => match self.target_after(&["ON"]) {
+                Some(target) => self.name_at(target, table),
+                None => self.names_from(1, table),
+            },
+            "DATABASE" | "SCHEMA" => self.mentions_schema(&table.schema),
+            _ => false,
+        }
+    }
+
+    /// What kind of object a CREATE, ALTER or DROP is about: the first word of the known ones.
+    fn object(&self, from: usize) -> String {
+        const OBJECTS: [&str; 23] = [
+            "TABLE", "TABLES", "INDEX", "TRIGGER", "VIEW", "PROCEDURE", "FUNCTION", "EVENT",
+            "DATABASE", "SCHEMA", "USER", "ROLE", "SERVER", "TABLESPACE", "LOGFILE", "UNDO",
+            "INSTANCE", "RESOURCE", "SEQUENCE", "PACKAGE", "SPATIAL", "LIBRARY", "STATISTICS",
+        ];
+        (from..self.tokens.len())
+            .map(|index| self.keyword(index))
+            .find(|word| *word != "SPATIAL" && OBJECTS.contains(&word.as_str()))
+            .unwrap_or_default()
+    }
+
+    fn has_keyword(&self, word: &str) -> bool {
+        // TEMPORARY stands before TABLE; a column may be called so.
+        self.tokens.iter().take(4).any(|token| token.keyword().as_deref() == Some(word))
+    }
+
+    /// The place behind the first of these words.
+    fn target_after(&self, words: &[&str]) -> Option<usize> {
+        (1..self.tokens.len())
+            .find(|index| words.contains(&self.keyword(*index).as_str()))
+            .map(|index| index + 1)
+    }
+
+    /// The place of the first name that is none of the words that may stand before a table's name.
+    fn first_name(&self, from: usize) -> usize {
+        const BEFORE: [&str; 16] = [
+            "LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO", "TABLE", "IF", "NOT",
+            "EXISTS", "OR", "REPLACE", "TEMPORARY", "QUICK", "FROM", "ONLY", "TABLES",
+        ];
+        (from..self.tokens.len())
+            .find(|index| match &self.tokens[*index] {
+                Token::Word(_) => !BEFORE.contains(&self.keyword(*index).as_str()),
+                Token::Quoted(_) => true,
+                _ => false,
+            })
+            .unwrap_or(self.tokens.len())
+    }
+
+    fn references(&self, table: &TableName) -> bool {
+        (0..self.tokens.len()).any(|index| {
+            self.keyword(index) == "REFERENCES" && self.name_at(index + 1, table)
+        })
+    }
+
+    /// Whether the name at this place is the table's.
+    fn name_at(&self, at: usize, table: &TableName) -> bool {
+        let Some(first) = self.tokens.get(at).and_then(Token::name) else {
+            return false;
+        };
+        let second = match self.tokens.get(at + 1) {
+            Some(Token::Symbol('.')) => self.tokens.get(at + 2).and_then(Token::name),
+            _ => None,
+        };
+        match second {
+            Some(second) => same(first, &table.schema) && same(second, &table.table),
+            None => same(self.schema, &table.schema) && same(first, &table.table),
+        }
+    }
+
+    /// Whether the table is named anywhere from this place on.
+    fn names_from(&self, from: usize, table: &TableName) -> bool {
+        (from..self.tokens.len()).any(|at| {
+            let qualified = at > 0 && self.tokens[at - 1] == Token::Symbol('.');
+            !qualified && (self.name_at(at, table) || self.qualifies(at, table))
+        })
+    }
+
+    /// `t.c` or `t.*`, where the table itself qualifies.
+    fn qualifies(&self, at: usize, table: &TableName) -> bool {
+        self.tokens.get(at + 1) == Some(&Token::Symbol('.'))
+            && same(self.schema, &table.schema)
+            && self.tokens[at].name().is_some_and(|name| same(name, &table.table))
+    }
+
+    fn mentions_schema(&self, schema: &str) -> bool {
+        self.tokens
+            .iter()
+            .any(|token| token.name().is_some_and(|name| same(name, schema)))
+    }
+}
+
+/// Whether two names may be one: servers differ in whether case counts, so it never does here.
+fn same(a: &str, b: &str) -> bool {
+    a == b || a.to_lowercase() == b.to_lowercase()
+}
