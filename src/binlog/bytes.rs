@@ -163,6 +163,9 @@ mod tests {
         assert!(Cursor::new(&[255; 9]).sized(8).is_err());
         assert_eq!(Cursor::new(&[1, 9]).sized(1), Ok(&[9][..]));
         let bits = Bitmap::read(&mut Cursor::new(&[0b101]), 3).unwrap();
-        assert_eq!([0, 1, 2, 9].map(|i| bits.is_set(i)), [true, false, true, false]);
+        assert_eq!(
+            [0, 1, 2, 9].map(|i| bits.is_set(i)),
+            [true, false, true, false]
+        );
     }
 }

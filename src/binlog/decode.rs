@@ -53,7 +53,10 @@ impl ColumnDecoder {
                 let stored = cursor.sized(self.wire.length_bytes())?;
                 Cell::Bytes(decompress(stored, self.bytes_max)?)
             }
-            Wire::Fixed(_) | Wire::Varying(_) | Wire::Blob(_) | Wire::Geometry(_)
+            Wire::Fixed(_)
+            | Wire::Varying(_)
+            | Wire::Blob(_)
+            | Wire::Geometry(_)
             | Wire::Vector(_) => {
                 let mut bytes = cursor.sized(self.wire.length_bytes())?.to_vec();
                 if bytes.len() < usize::from(self.padded) {
@@ -242,7 +245,9 @@ fn decompress(stored: &[u8], bytes_max: u64) -> Read<Vec<u8>> {
     }
     let length = cursor.uint_be(usize::from(head & 7))?;
     if length > bytes_max {
-        return Err(Corrupt("a compressed column longer than its definition allows"));
+        return Err(Corrupt(
+            "a compressed column longer than its definition allows",
+        ));
     }
     inflate(cursor.rest(), length, head & RAW != 0)
 }

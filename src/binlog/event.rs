@@ -7,7 +7,6 @@ use super::bytes::{Corrupt, Cursor, Read};
 use crate::coordinates::{GtidSource, Step};
 
 /// Kinds of events.
-#[expect(missing_docs, reason = "each name is the server's own for the event")]
 pub mod kind {
     pub const QUERY: u8 = 2;
     pub const STOP: u8 = 3;
@@ -147,7 +146,8 @@ pub fn read_gtid(event: &RawEvent<'_>) -> Read<GtidEvent> {
     let number = cursor.u64()?;
     let mut committed_micros = u64::from(event.timestamp) * 1_000_000;
     // Older servers end here or after the two logical clocks (typecode 2), 8.0.1 added times.
-    if cursor.u8() == Ok(2) && cursor.take(16).is_ok()
+    if cursor.u8() == Ok(2)
+        && cursor.take(16).is_ok()
         && let Ok(time) = cursor.uint(7)
     {
         // The highest bit says that the time at the original server follows.

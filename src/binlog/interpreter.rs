@@ -323,7 +323,10 @@ impl Interpreter {
     fn commit(&mut self, step: Option<Step>, committed_micros: u64, emit: Emit<'_>) {
         let own = step.unwrap_or_else(|| self.file_step());
         // Where nothing may be announced, a step of another kind than the coordinates moves nothing.
-        let step = self.prepared.allowed(&own).unwrap_or_else(|| self.file_step());
+        let step = self
+            .prepared
+            .allowed(&own)
+            .unwrap_or_else(|| self.file_step());
         self.last_step.insert(line(&own), own);
         emit(BinlogEvent::Commit {
             step,
@@ -487,16 +490,17 @@ impl Interpreter {
         {
             return Ok(plan.clone());
         }
-        let plan = OriginalPlan::new(&self.subject.wishes, columns).map_err(|error| match error {
-            PlanError::Corrupt(corrupt) => Stop::Corrupt(corrupt),
-            PlanError::Differs(how) => Stop::Because(
-                format!(
-                    "shows that {} is not the table that was looked at: {how}",
-                    self.subject.watched.original
+        let plan =
+            OriginalPlan::new(&self.subject.wishes, columns).map_err(|error| match error {
+                PlanError::Corrupt(corrupt) => Stop::Corrupt(corrupt),
+                PlanError::Differs(how) => Stop::Because(
+                    format!(
+                        "shows that {} is not the table that was looked at: {how}",
+                        self.subject.watched.original
+                    ),
+                    "let nobody change the table's definition meanwhile; start the migration again",
                 ),
-                "let nobody change the table's definition meanwhile; start the migration again",
-            ),
-        })?;
+            })?;
         let plan = Arc::new(plan);
         self.original = Some(plan.clone());
         Ok(plan)
@@ -563,7 +567,9 @@ impl Interpreter {
                     held.push(change);
                     if self.held_bytes > HELD_BYTES_MAX {
                         return Err(Stop::Because(
-                            format!("lets prepared XA transactions hold over {HELD_BYTES_MAX} bytes"),
+                            format!(
+                                "lets prepared XA transactions hold over {HELD_BYTES_MAX} bytes"
+                            ),
                             "commit or roll back what XA RECOVER shows; start the migration again",
                         ));
                     }
@@ -580,14 +586,14 @@ impl Interpreter {
         emit: Emit<'_>,
     ) -> Judged<()> {
         let rows_event = rows::read(event.kind, event.data)?;
-        if rows_event.columns != plan.after.columns.len() {
+        if rows_event.columns != plan.wanted.columns.len() {
             return Err(Corrupt("it has another number of columns than its table").into());
         }
-        let mut before = plan.empty_image();
-        let mut after = plan.empty_image();
-        let mut rows = rows_event.rows(&plan.before, &plan.after);
+        let mut before = vec![None; rows_event.columns];
+        let mut after = before.clone();
+        let mut rows = rows_event.rows(&plan.wanted, &plan.wanted);
         while rows.next(&mut before, &mut after)? {
-            if let Some((hint, value)) = plan.entry(&mut after) {
+            if let Some((hint, value)) = plan.entry(&before, &after) {
                 emit(BinlogEvent::Changelog { hint, value });
             }
         }
@@ -630,13 +636,15 @@ fn show(step: &Step) -> String {
 }
 
 fn same_bytes(bytes: &[u8], name: &str) -> bool {
-    bytes == name.as_bytes()
-        || String::from_utf8_lossy(bytes).to_lowercase() == name.to_lowercase()
+    bytes == name.as_bytes() || String::from_utf8_lossy(bytes).to_lowercase() == name.to_lowercase()
 }
 
 fn bytes_of(change: &RowChange) -> usize {
     let key = |key: Option<&Key>| key.map_or(0, Key::heap_bytes);
-    let values = change.after.as_ref().and_then(|after| after.values.as_ref());
+    let values = change
+        .after
+        .as_ref()
+        .and_then(|after| after.values.as_ref());
     std::mem::size_of::<RowChange>()
         + key(change.before.as_ref())
         + key(change.after.as_ref().map(|after| &after.key))

@@ -61,7 +61,9 @@ impl ValueWriter {
             (_, Cell::Float(value)) if value.is_subnormal() => return false,
             (How::EnumNumber | How::EnumLabel(_), Cell::UInt(0)) => return false,
             (How::EnumLabel(labels), Cell::UInt(number)) => {
-                let label = usize::try_from(*number).ok().and_then(|n| labels.get(n - 1));
+                let label = usize::try_from(*number)
+                    .ok()
+                    .and_then(|n| labels.get(n - 1));
                 match label {
                     Some(label) => text.push_str(&quote::string(label)),
                     None => return false,

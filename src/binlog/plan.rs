@@ -6,7 +6,7 @@ use super::literal::ValueWriter;
 use super::rows::{Image, Wanted};
 use super::table_map;
 use super::wire::Wire;
-use crate::change::{After, RowChange};
+use crate::change::{After, HEARTBEAT, RowChange};
 use crate::key::Key;
 use crate::row::Cell;
 use crate::schema::{Column, ColumnMap, MigrationKey, TableDefinition};
@@ -92,7 +92,11 @@ impl OriginalPlan {
         };
         let in_key = |index| wishes.key.contains(&index);
         let is_value = |index| {
-            wishes.values.iter().flatten().any(|writer| writer.takes(index))
+            wishes
+                .values
+                .iter()
+                .flatten()
+                .any(|writer| writer.takes(index))
         };
         Ok(OriginalPlan {
             before: wanted(&in_key),
@@ -106,11 +110,6 @@ impl OriginalPlan {
     /// Whether it was made from the same columns.
     pub fn is_for(&self, columns: &[u8]) -> bool {
         *self.made_from == *columns
-    }
-
-    /// An image to read into.
-    pub fn empty_image(&self) -> Image {
-        vec![None; self.before.columns.len()]
     }
 
     /// The change that a row's images tell. `None` where an image lacks a column of the key that no
@@ -230,21 +229,20 @@ fn is_blob(wire: Wire, width: u8) -> bool {
     wire == Wire::Blob(width) || wire == Wire::BlobCompressed(width)
 }
 
-/// How the changelog table's rows are read: its hint and its value.
+/// How the changelog table's rows are read: the id of before and after, hint and value of after.
 #[derive(Clone, Debug)]
 pub struct ChangelogPlan {
-    /// Of after images: hint and value. Of before images: nothing.
-    pub after: Wanted,
-    /// Nothing.
-    pub before: Wanted,
+    /// Of both images.
+    pub wanted: Wanted,
     made_from: Box<[u8]>,
 }
 
 impl ChangelogPlan {
-    /// Where the hint stands in the table.
+    const ID: usize = 0;
     const HINT: usize = 2;
-    /// Where the value stands in the table.
     const VALUE: usize = 3;
+    /// The row that the heartbeat is written to again and again.
+    const HEARTBEAT_ID: Cell = Cell::UInt(1);
 
     /// A plan for the columns as the TABLE_MAP event has them.
     pub fn new(columns: &[u8]) -> Read<ChangelogPlan> {
@@ -252,24 +250,21 @@ impl ChangelogPlan {
         if wires.len() <= Self::VALUE {
             return Err(Corrupt("the changelog table has too few columns"));
         }
-        let wanted = |is_wanted: &dyn Fn(usize) -> bool| Wanted {
-            columns: wires
-                .iter()
-                .enumerate()
-                .map(|(index, wire)| {
-                    let decoder = ColumnDecoder {
-                        wire: *wire,
-                        unsigned: true,
-                        padded: 0,
-                        bytes_max: u64::from(u32::MAX),
-                    };
-                    (decoder, is_wanted(index))
-                })
-                .collect(),
+        let decoder = |wire: &Wire| ColumnDecoder {
+            wire: *wire,
+            unsigned: true,
+            padded: 0,
+            bytes_max: u64::from(u32::MAX),
         };
+        let is_wanted = |index| [Self::ID, Self::HINT, Self::VALUE].contains(&index);
         Ok(ChangelogPlan {
-            after: wanted(&|index| index == Self::HINT || index == Self::VALUE),
-            before: wanted(&|_| false),
+            wanted: Wanted {
+                columns: wires
+                    .iter()
+                    .enumerate()
+                    .map(|(index, wire)| (decoder(wire), is_wanted(index)))
+                    .collect(),
+            },
             made_from: columns.into(),
         })
     }
@@ -279,18 +274,21 @@ impl ChangelogPlan {
         *self.made_from == *columns
     }
 
-    /// An image to read into.
-    pub fn empty_image(&self) -> Image {
-        vec![None; self.after.columns.len()]
-    }
-
-    /// Hint and value of an after image; `None` if it lacks one (a minimal image of an update that
-    /// left it as it was).
-    pub fn entry(&self, after: &mut Image) -> Option<(String, String)> {
-        let mut text = |column: usize| match after.get_mut(column)?.take()? {
-            Cell::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+    /// Hint and value that a row's images tell. A minimal image leaves out the hint, which no update
+    /// changes: the heartbeat's row is known by its id, and no other that is updated matters. `None`
+    /// for those, and for a row that went.
+    pub fn entry(&self, before: &Image, after: &Image) -> Option<(String, String)> {
+        let text = |column: usize| match after.get(column)? {
+            Some(Cell::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
         };
-        Some((text(Self::HINT)?, text(Self::VALUE)?))
+        let value = text(Self::VALUE)?;
+        match text(Self::HINT) {
+            Some(hint) => Some((hint, value)),
+            None if before.get(Self::ID) == Some(&Some(Self::HEARTBEAT_ID)) => {
+                Some((HEARTBEAT.to_string(), value))
+            }
+            None => None,
+        }
     }
 }

@@ -238,7 +238,9 @@ impl Reader {
             self.feed.server.address(),
         );
         let end = self.pump(&mut stream, from).await;
-        if stream.is_broken() && let End::Lost(failure) = end {
+        if stream.is_broken()
+            && let End::Lost(failure) = end
+        {
             return End::Broken(failure);
         }
         stream.close().await;
@@ -275,7 +277,9 @@ impl Reader {
                 interpreter.handle(&raw, stream::tagged(&event), &mut emit)
             };
             self.progress.binlog_bytes.add(u64::from(raw.size));
-            self.progress.changes_received.add(interpreter.changes - changes);
+            self.progress
+                .changes_received
+                .add(interpreter.changes - changes);
             let now = Instant::now();
             if raw.is_alive() {
                 self.last_event = now;

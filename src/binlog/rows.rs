@@ -172,7 +172,11 @@ impl Plan {
         for (bit, (index, decoder, take)) in self.steps.iter().enumerate() {
             let null = nulls.is_set(bit);
             if *take {
-                let cell = if null { Cell::Null } else { decoder.read(cursor)? };
+                let cell = if null {
+                    Cell::Null
+                } else {
+                    decoder.read(cursor)?
+                };
                 if let Some(slot) = image.get_mut(*index) {
                     *slot = Some(cell);
                 }
@@ -225,7 +229,7 @@ impl Rows<'_> {
         }
         if let Some(plan) = &self.after {
             if self.partial {
-                self.skip_partial_header()?;
+                skip_partial_header(&mut self.cursor, self.json_columns)?;
             }
             plan.read(&mut self.cursor, after)?;
         }
@@ -235,19 +239,19 @@ impl Rows<'_> {
         }
         Ok(true)
     }
+}
 
-    /// Before a partial after image: options, and one bit for each JSON column that tells whether it
-    /// comes as differences. A difference lies like a value, behind its length in four bytes, so who
-    /// reads no JSON need not know.
-    fn skip_partial_header(&mut self) -> Read<()> {
-        const PARTIAL_JSON: u64 = 1;
-        let options = self.cursor.packed()?;
-        if options & !PARTIAL_JSON != 0 {
-            return Err(Corrupt("row value options that are not known"));
-        }
-        if options & PARTIAL_JSON != 0 {
-            Bitmap::read(&mut self.cursor, self.json_columns)?;
-        }
-        Ok(())
+/// Before a partial after image: options, and one bit for each JSON column that tells whether it comes
+/// as differences. A difference lies like a value, behind its length in four bytes, so who reads no
+/// JSON need not know.
+fn skip_partial_header(cursor: &mut Cursor<'_>, json_columns: usize) -> Read<()> {
+    const PARTIAL_JSON: u64 = 1;
+    let options = cursor.packed()?;
+    if options & !PARTIAL_JSON != 0 {
+        return Err(Corrupt("row value options that are not known"));
     }
+    if options & PARTIAL_JSON != 0 {
+        Bitmap::read(cursor, json_columns)?;
+    }
+    Ok(())
 }

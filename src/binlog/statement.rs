@@ -67,7 +67,12 @@ pub fn judge(schema: &[u8], text: &[u8], watched: &Watched) -> Verdict {
 }
 
 fn transaction_control(tokens: &[Token]) -> Option<Verdict> {
-    let word = |index: usize| tokens.get(index).and_then(Token::keyword).unwrap_or_default();
+    let word = |index: usize| {
+        tokens
+            .get(index)
+            .and_then(Token::keyword)
+            .unwrap_or_default()
+    };
     Some(match word(0).as_str() {
         "BEGIN" => Verdict::Begin,
         "START" if word(1) == "TRANSACTION" => Verdict::Begin,
@@ -129,7 +134,10 @@ struct Statement<'a> {
 
 impl Statement<'_> {
     fn keyword(&self, index: usize) -> String {
-        self.tokens.get(index).and_then(Token::keyword).unwrap_or_default()
+        self.tokens
+            .get(index)
+            .and_then(Token::keyword)
+            .unwrap_or_default()
     }
 
     /// DML in statement format.
@@ -138,7 +146,9 @@ impl Statement<'_> {
         let touches = match self.keyword(0).as_str() {
             // The target is the first name; what stands behind is only read.
             "INSERT" | "REPLACE" => {
-                let target = self.target_after(&["INTO"]).unwrap_or_else(|| self.first_name(1));
+                let target = self
+                    .target_after(&["INTO"])
+                    .unwrap_or_else(|| self.first_name(1));
                 self.name_at(target, &watched.original)
             }
             "LOAD" => match self.target_after(&["TABLE"]) {
@@ -224,9 +234,29 @@ impl Statement<'_> {
     /// What kind of object a CREATE, ALTER or DROP is about: the first word of the known ones.
     fn object(&self, from: usize) -> String {
         const OBJECTS: [&str; 23] = [
-            "TABLE", "TABLES", "INDEX", "TRIGGER", "VIEW", "PROCEDURE", "FUNCTION", "EVENT",
-            "DATABASE", "SCHEMA", "USER", "ROLE", "SERVER", "TABLESPACE", "LOGFILE", "UNDO",
-            "INSTANCE", "RESOURCE", "SEQUENCE", "PACKAGE", "SPATIAL", "LIBRARY", "STATISTICS",
+            "TABLE",
+            "TABLES",
+            "INDEX",
+            "TRIGGER",
+            "VIEW",
+            "PROCEDURE",
+            "FUNCTION",
+            "EVENT",
+            "DATABASE",
+            "SCHEMA",
+            "USER",
+            "ROLE",
+            "SERVER",
+            "TABLESPACE",
+            "LOGFILE",
+            "UNDO",
+            "INSTANCE",
+            "RESOURCE",
+            "SEQUENCE",
+            "PACKAGE",
+            "SPATIAL",
+            "LIBRARY",
+            "STATISTICS",
         ];
         (from..self.tokens.len())
             .map(|index| self.keyword(index))
@@ -236,7 +266,10 @@ impl Statement<'_> {
 
     fn has_keyword(&self, word: &str) -> bool {
         // TEMPORARY stands before TABLE; a column may be called so.
-        self.tokens.iter().take(4).any(|token| token.keyword().as_deref() == Some(word))
+        self.tokens
+            .iter()
+            .take(4)
+            .any(|token| token.keyword().as_deref() == Some(word))
     }
 
     /// The place behind the first of these words.
@@ -249,8 +282,22 @@ impl Statement<'_> {
     /// The place of the first name that is none of the words that may stand before a table's name.
     fn first_name(&self, from: usize) -> usize {
         const BEFORE: [&str; 16] = [
-            "LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO", "TABLE", "IF", "NOT",
-            "EXISTS", "OR", "REPLACE", "TEMPORARY", "QUICK", "FROM", "ONLY", "TABLES",
+            "LOW_PRIORITY",
+            "DELAYED",
+            "HIGH_PRIORITY",
+            "IGNORE",
+            "INTO",
+            "TABLE",
+            "IF",
+            "NOT",
+            "EXISTS",
+            "OR",
+            "REPLACE",
+            "TEMPORARY",
+            "QUICK",
+            "FROM",
+            "ONLY",
+            "TABLES",
         ];
         (from..self.tokens.len())
             .find(|index| match &self.tokens[*index] {
@@ -262,9 +309,8 @@ impl Statement<'_> {
     }
 
     fn references(&self, table: &TableName) -> bool {
-        (0..self.tokens.len()).any(|index| {
-            self.keyword(index) == "REFERENCES" && self.name_at(index + 1, table)
-        })
+        (0..self.tokens.len())
+            .any(|index| self.keyword(index) == "REFERENCES" && self.name_at(index + 1, table))
     }
 
     /// Whether the name at this place is the table's.
@@ -294,7 +340,9 @@ impl Statement<'_> {
     fn qualifies(&self, at: usize, table: &TableName) -> bool {
         self.tokens.get(at + 1) == Some(&Token::Symbol('.'))
             && same(self.schema, &table.schema)
-            && self.tokens[at].name().is_some_and(|name| same(name, &table.table))
+            && self.tokens[at]
+                .name()
+                .is_some_and(|name| same(name, &table.table))
     }
 
     fn mentions_schema(&self, schema: &str) -> bool {

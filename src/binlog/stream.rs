@@ -74,9 +74,9 @@ impl Stream {
             Err(_elapsed) => Err(silent(OPEN_LIMIT)),
         };
         Ok(Stream {
-            inner: Some(inner.doing(|| {
-                format!("ask {} for its binlog from {from}", server.address())
-            })?),
+            inner: Some(
+                inner.doing(|| format!("ask {} for its binlog from {from}", server.address()))?,
+            ),
             begun: false,
             broken: false,
         })
@@ -167,7 +167,9 @@ async fn check_identity(
             "{} is another server now ({now}, it was {first})",
             server.address()
         ))
-        .remedy("its binlog is another one: start the migration again on the server that is meant")),
+        .remedy(
+            "its binlog is another one: start the migration again on the server that is meant",
+        )),
         _ => {
             *identity = Some(now);
             Ok(())
@@ -237,9 +239,7 @@ fn verify(event: &Event) -> Result<()> {
     let Ok(Some(algorithm)) = event.footer().get_checksum_alg() else {
         return Ok(());
     };
-    if algorithm != BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32
-        || !raw(event).in_file()
-    {
+    if algorithm != BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32 || !raw(event).in_file() {
         return Ok(());
     }
     match event.checksum() {

@@ -46,7 +46,9 @@ pub fn read_columns(columns: &[u8]) -> Read<Vec<Wire>> {
         .map(|kind| Wire::read(*kind, &mut metadata))
         .collect::<Read<Vec<Wire>>>()?;
     if !metadata.is_empty() {
-        return Err(Corrupt("its column metadata is longer than its columns need"));
+        return Err(Corrupt(
+            "its column metadata is longer than its columns need",
+        ));
     }
     Ok(wires)
 }
