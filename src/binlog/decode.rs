@@ -113,7 +113,8 @@ fn decimal(cursor: &mut Cursor<'_>, precision: u8, scale: u8) -> Read<String> {
         }
         group(&mut digits, scale % 9, &mut text)?;
     }
-    if negative {
+    // Zero has no sign, whatever was stored.
+    if negative && text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
         text.insert(0, '-');
     }
     Ok(text)

@@ -1,0 +1,4 @@
+//! The binlog reader against real servers.
+
+mod follow;
+mod plain;
