@@ -100,6 +100,8 @@ pub struct Hooks {
 
 /// What is kept of a hook's output.
 const OUTPUT_BYTES_MAX: usize = 16 << 10;
+/// How long its output is read after a hook has ended.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long a hook may take if nothing else is said.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Never handed to hooks: they need no server, and their output goes to places of their own.
@@ -241,8 +243,19 @@ impl Hooks {
         let group = child.id();
         let output = read_output(&mut child);
         let ended = tokio::time::timeout(self.limit, async {
-            let (status, output) = tokio::join!(wait_then_linger(&mut child), output);
-            (status, output)
+            let mut output = std::pin::pin!(output);
+            let mut said = None;
+            let status = loop {
+                tokio::select! {
+                    status = child.wait() => break status,
+                    text = &mut output, if said.is_none() => said = Some(text),
+                }
+            };
+            // What the hook has left running may hold its outputs open: it is not waited for.
+            if said.is_none() {
+                said = tokio::time::timeout(LAST_WORDS, output).await.ok();
+            }
+            (status, said.unwrap_or_default())
         });
         match ended.await {
             Ok((status, output)) => judge(path, status, &output),
@@ -255,10 +268,6 @@ impl Hooks {
             }
         }
     }
-}
-
-async fn wait_then_linger(child: &mut Child) -> std::io::Result<ExitStatus> {
-    child.wait().await
 }
 
 /// Reads what a hook says on both its outputs, and keeps the beginning.
@@ -341,4 +350,145 @@ fn environment(status: &StatusSnapshot) -> Vec<(String, String)> {
     .into_iter()
     .map(|(name, value)| (name.to_string(), value))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::super::tests::controller;
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Folder {
+            let path = std::env::temp_dir().join(format!("cl-hooks-{}", fastrand::u64(..)));
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            Folder(path)
+        }
+
+        fn hook(&self, name: &str, script: &str) -> PathBuf {
+            let path = self.0.join(name);
+            // Written by another process: a file that this one has open for writing while a parallel
+            // test forks cannot be executed ("text file busy").
+            let status = std::process::Command::new("sh")
+                .args([
+                    "-c",
+                    "printf '%s' \"$2\" > \"$1\" && chmod 755 \"$1\"",
+                    "sh",
+                ])
+                .arg(&path)
+                .arg(format!("#!/bin/sh\n{script}\n"))
+                .status()
+                .unwrap();
+            assert!(status.success());
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn hooks_are_told_about_the_run_and_can_veto() {
+        let folder = Folder::new();
+        let out = folder.0.join("out");
+        folder.hook(
+            "startup.sh",
+            &format!(
+                "echo \"$CHANGELING_EVENT $CHANGELING_DATABASE $CHANGELING_TABLE\" >> {}",
+                out.display()
+            ),
+        );
+        folder.hook("before-cut-over-1", "echo not now >&2; exit 3");
+        folder.hook(
+            "before-cut-over-2",
+            &format!("echo never >> {}", out.display()),
+        );
+        folder.hook("success", "exit 1");
+        let hooks = Hooks::new(Some(folder.0.clone()));
+        let status = controller().0.status();
+        hooks.fire(HookEvent::Startup, &status, &[]).await.unwrap();
+        let veto = hooks
+            .fire(HookEvent::BeforeCutOver, &status, &[])
+            .await
+            .unwrap_err();
+        assert_eq!(veto.kind(), FailureKind::Stopped);
+        assert!(veto.to_string().contains("not now"), "{veto}");
+        // What has happened cannot be vetoed.
+        hooks.fire(HookEvent::Success, &status, &[]).await.unwrap();
+        assert_eq!(fs::read_to_string(&out).unwrap(), "startup d t\n");
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_hangs_is_killed_with_its_children() {
+        let folder = Folder::new();
+        let pid = folder.0.join("pid");
+        folder.hook(
+            "startup",
+            &format!("sleep 1000 & echo $! > {}; wait", pid.display()),
+        );
+        let hooks = Hooks::new(Some(folder.0.clone())).limit(Duration::from_secs(2));
+        let error = hooks.run("startup", &[]).await.unwrap_err();
+        assert!(
+            error.to_string().contains("did not end within 2s"),
+            "{error}"
+        );
+        let child = fs::read_to_string(&pid).unwrap();
+        let stat = format!("/proc/{}/stat", child.trim());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // Gone, or dead and not yet fetched by whoever inherited it.
+        while fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z ")) {
+            assert!(Instant::now() < deadline, "it survived");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hook_may_leave_something_running() {
+        let folder = Folder::new();
+        let pid = folder.0.join("pid");
+        folder.hook(
+            "startup",
+            &format!("sleep 1000 & echo $! > {}", pid.display()),
+        );
+        let hooks = Hooks::new(Some(folder.0.clone())).limit(Duration::from_secs(60));
+        let began = Instant::now();
+        hooks.run("startup", &[]).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(50));
+        let child = fs::read_to_string(&pid).unwrap();
+        std::process::Command::new("kill")
+            .arg(child.trim())
+            .status()
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_names_and_mistakes() {
+        let folder = Folder::new();
+        let out = folder.0.join("out");
+        folder.hook(
+            "gh-ost-on-startup",
+            &format!("echo \"$GH_OST_X\" > {}", out.display()),
+        );
+        let hooks = Hooks::with_names(Some(folder.0.clone()), "gh-ost-on-", "GH_OST_");
+        let env = [("X".to_string(), "it's 'quoted'\0".to_string())];
+        hooks.run("startup", &env).await.unwrap();
+        assert_eq!(fs::read_to_string(&out).unwrap(), "it's 'quoted'\n");
+        let hook = folder.hook("gh-ost-on-success", "exit 0");
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = hooks.run("success", &[]).await.unwrap_err();
+        assert!(error.remedy_text().unwrap().contains("chmod"), "{error}");
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(hooks.check().is_err());
+        assert!(Hooks::new(Some("/nowhere/at/all".into())).check().is_err());
+        Hooks::new(None).run("startup", &[]).await.unwrap();
+    }
 }

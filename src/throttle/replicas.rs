@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -17,6 +17,7 @@ use super::asker::{Asker, LOOK_LIMIT};
 use super::reading::Reading;
 use super::topology::{self, Candidate, Replica};
 use super::{Common, Replicas};
+use crate::change::{HEARTBEAT, now_micros};
 use crate::failure::Result;
 use crate::mysql::error::ER_NO_SUCH_TABLE;
 use crate::mysql::quote;
@@ -196,8 +197,9 @@ async fn watch_primary(common: &Common, shared: &Shared) {
 
 fn heartbeat_query(common: &Common) -> String {
     format!(
-        "SELECT value FROM {} WHERE hint = 'heartbeat'",
-        quote::table(&common.plan.changelog)
+        "SELECT value FROM {} WHERE hint = {}",
+        quote::table(&common.plan.changelog),
+        quote::string(HEARTBEAT)
     )
 }
 
@@ -429,8 +431,5 @@ fn seconds_between(earlier: i64, later: i64) -> f64 {
 }
 
 fn unix_micros() -> i64 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(now_micros()).unwrap_or(i64::MAX)
 }

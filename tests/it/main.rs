@@ -15,4 +15,5 @@ mod kill;
 mod model;
 mod support;
 mod support_works;
+mod throttle;
 mod tls;
