@@ -3,13 +3,13 @@
 pub mod arguments;
 pub mod connection;
 pub mod enums;
+pub mod gh_ost;
 pub mod migrate;
 pub mod values;
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
-
 
 /// Online schema change for MySQL and MariaDB
 #[derive(Parser, Debug)]
@@ -25,7 +25,13 @@ pub struct Cli {
     #[arg(long, global = true, action = clap::ArgAction::Help)]
     help: Option<bool>,
     /// How logs are written
-    #[arg(long, global = true, value_enum, default_value_t, env = "CHANGELING_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "CHANGELING_LOG_FORMAT"
+    )]
     pub log_format: LogFormat,
     /// More to read: -v for details, -vv for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -60,7 +66,9 @@ pub enum Command {
 ///
 /// # Errors
 /// See above.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, clap::Error> {
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<Cli, clap::Error> {
     Cli::try_parse_from(arguments)
 }
 

@@ -13,8 +13,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Duration::try_from_secs_f64(seconds)
             .map_err(|_| format!("`{text}` is no duration; write `500ms`, `90s`, `1h30m`"));
     }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is no duration ({error}); write `500ms`, `90s`, `1h30m`"))
+    humantime::parse_duration(text).map_err(|error| {
+        format!("`{text}` is no duration ({error}); write `500ms`, `90s`, `1h30m`")
+    })
 }
 
 /// A size in bytes, binary units as MySQL's: `65536`, `64K`, `64MiB`, `1G`.
@@ -85,7 +86,10 @@ mod tests {
     fn loads() {
         assert_eq!(
             load("Threads_running=50, x=1"),
-            Ok(BTreeMap::from([("Threads_running".to_string(), 50), ("x".to_string(), 1)]))
+            Ok(BTreeMap::from([
+                ("Threads_running".to_string(), 50),
+                ("x".to_string(), 1)
+            ]))
         );
         assert!(load("Threads_running").is_err());
         assert_eq!(load(""), Ok(BTreeMap::new()));
