@@ -78,11 +78,29 @@ impl AlterStatement {
     /// The statement for a table, without ALGORITHM and LOCK, which are about how the server would do
     /// it; `None` if nothing else is in it.
     pub fn sql_for(&self, table: &TableName) -> Option<String> {
-        let wanted = |clause: &&Clause| {
-            !matches!(clause.kind, ClauseKind::Algorithm(_) | ClauseKind::Lock(_))
+        self.sql_with(table, "")
+    }
+
+    /// The statement for a table with these ALGORITHM and LOCK clauses in place of its own; `None` if
+    /// it has nothing else.
+    pub fn sql_with(&self, table: &TableName, modifiers: &str) -> Option<String> {
+        let clauses: Vec<&Clause> = self
+            .clauses
+            .iter()
+            .filter(|clause| !clause.is_modifier())
+            .collect();
+        let first = clauses.first()?;
+        // Modifiers may stand before every kind of clause, but not behind PARTITION BY.
+        let joint = match &first.kind {
+            _ if modifiers.is_empty() => "",
+            ClauseKind::PartitionBy | ClauseKind::RemovePartitioning => " ",
+            _ => ", ",
         };
-        let clauses = join(self.clauses.iter().filter(wanted));
-        (!clauses.is_empty()).then(|| format!("ALTER TABLE {} {clauses}", quote::table(table)))
+        Some(format!(
+            "ALTER TABLE {} {modifiers}{joint}{}",
+            quote::table(table),
+            join(clauses.iter().copied())
+        ))
     }
 
     /// The meanings of all clauses, those inside `ADD (…)` one by one.
@@ -107,6 +125,12 @@ impl AlterStatement {
             }
         }
         moves
+    }
+}
+
+impl Clause {
+    fn is_modifier(&self) -> bool {
+        matches!(self.kind, ClauseKind::Algorithm(_) | ClauseKind::Lock(_))
     }
 }
 

@@ -292,6 +292,18 @@ fn algorithm_and_lock_are_left_out_for_the_ghost() {
         Some("ALTER TABLE `d`.`g` ADD a INT, DROP b")
     );
     assert_eq!(sql("ALGORITHM=INSTANT"), None);
+    let with = |text: &str| {
+        let parsed = AlterStatement::parse(text).unwrap();
+        parsed.sql_with(&table, "ALGORITHM=COPY").unwrap()
+    };
+    assert_eq!(
+        with("ADD a INT, LOCK=NONE PARTITION BY HASH (a)"),
+        "ALTER TABLE `d`.`g` ALGORITHM=COPY, ADD a INT PARTITION BY HASH (a)"
+    );
+    assert_eq!(
+        with("PARTITION BY HASH (a)"),
+        "ALTER TABLE `d`.`g` ALGORITHM=COPY PARTITION BY HASH (a)"
+    );
 }
 
 #[test]

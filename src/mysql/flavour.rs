@@ -210,6 +210,16 @@ impl Facts {
         self.number("innodb_autoinc_lock_mode") != Some(2)
     }
 
+    /// Whether names of CHECK constraints are the table's own (MariaDB) or the schema's (MySQL 8.0.16).
+    pub fn check_names_are_per_table(&self) -> bool {
+        self.is_mariadb()
+    }
+
+    /// Whether an ALTER can be asked for by `ALGORITHM=NOCOPY`: in place, rows untouched (MariaDB 10.3).
+    pub fn has_nocopy(&self) -> bool {
+        self.is_mariadb() && self.version >= (10, 3, 7)
+    }
+
     /// Whether `performance_schema.metadata_locks` can be read: it exists in both families, and is
     /// filled where performance_schema is on (MariaDB ships it off).
     pub fn shows_metadata_locks(&self) -> bool {

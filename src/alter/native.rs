@@ -1,0 +1,198 @@
+//! What the server itself would do with the ALTER: it is asked, on an empty copy of the table.
+
+use super::statement::AlterStatement;
+use super::{copy_table, show_create};
+use crate::failure::{Context, ErrorClass, Failure, Result};
+use crate::mysql::{Session, quote};
+use crate::names::{Names, TableName};
+use crate::schema::{self, TableDefinition};
+
+/// The cheapest way the server offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NativeWay {
+    /// `ALGORITHM=INSTANT`.
+    Instant,
+    /// `ALGORITHM=INPLACE, LOCK=NONE`, without a new copy of the rows: metadata only, or an index build.
+    InplaceNoRebuild,
+    /// `ALGORITHM=INPLACE, LOCK=NONE`, with a new copy of all rows. Also where the account may not know
+    /// whether rows are copied (MySQL tells it with the PROCESS privilege).
+    InplaceRebuild,
+    /// `ALGORITHM=INPLACE`, writers wait.
+    InplaceShared,
+    /// `ALGORITHM=COPY`, writers wait.
+    Copy,
+}
+
+/// The server's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NativeAnswer {
+    /// The cheapest way.
+    pub way: NativeWay,
+    /// Each cheaper way that the server refused, with its words.
+    pub refused: Vec<(&'static str, String)>,
+    /// The definition that the ALTER makes.
+    pub definition: TableDefinition,
+}
+
+/// The suffix of the scratch table: `_t_ghp`.
+const SCRATCH: &str = "ghp";
+
+/// The scratch table of a migration.
+pub fn scratch(names: &Names) -> TableName {
+    names.helper(SCRATCH)
+}
+
+/// Asks the server; the scratch table is removed before returning. A scratch table that an interrupted
+/// probe left is replaced: it never has rows that anybody wants.
+///
+/// # Errors
+/// The server's own words where it takes the ALTER in no way (class `Definite`); its other errors.
+/// Refused for an ALTER that must not be run on a copy.
+pub async fn probe(
+    session: &mut Session,
+    names: &Names,
+    original: &TableDefinition,
+    alter: &AlterStatement,
+) -> Result<NativeAnswer> {
+    copy_table::stays_within_table(alter)?;
+    let scratch = scratch(names);
+    remove_left_over(session, &scratch).await?;
+    let answer = ask(session, original, &scratch, alter).await;
+    if !matches!(&answer, Err(failure) if failure.is_disconnected()) {
+        session
+            .execute(&format!("DROP TABLE IF EXISTS {}", quote::table(&scratch)))
+            .await
+            .doing(|| format!("drop the scratch table {scratch}"))?;
+    }
+    answer
+}
+
+/// Drops a left-over scratch table, but only an empty one: a table with rows is not ours.
+async fn remove_left_over(session: &mut Session, scratch: &TableName) -> Result<()> {
+    if schema::load(session, scratch).await?.is_none() {
+        return Ok(());
+    }
+    let table = quote::table(scratch);
+    let row: Option<u8> = session
+        .first(&format!("SELECT 1 FROM {table} LIMIT 1"))
+        .await?;
+    if row.is_some() {
+        return Err(Failure::new(
+            crate::failure::FailureKind::Refused,
+            format!("{scratch} exists and has rows"),
+        )
+        .remedy("rename or drop it: the name is needed for asking the server about the ALTER"));
+    }
+    session.execute(&format!("DROP TABLE {table}")).await?;
+    Ok(())
+}
+
+async fn ask(
+    session: &mut Session,
+    original: &TableDefinition,
+    scratch: &TableName,
+    alter: &AlterStatement,
+) -> Result<NativeAnswer> {
+    let written = copy_table::create(session, original, scratch, alter).await?;
+    let sql = |modifiers: &str| {
+        written
+            .sql_with(scratch, modifiers)
+            .ok_or_else(copy_table::nothing_to_do)
+    };
+    let id_before = table_id(session, scratch).await?;
+    let mut refused = Vec::new();
+    let mut taken = None;
+    for (way, clause) in ways(session.server().facts().has_nocopy()) {
+        match session.execute(&sql(clause)?).await {
+            Ok(_) => {
+                taken = Some(way);
+                break;
+            }
+            Err(failure) if failure.class() == Some(ErrorClass::Definite) => {
+                refused.push((clause, failure.cause().to_string()));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let mut way = match taken {
+        Some(way) => way,
+        None => {
+            // Neither ALGORITHM nor LOCK is said: what it refuses now it refuses for good.
+            session.execute(&sql("")?).await?;
+            NativeWay::Copy
+        }
+    };
+    if way == NativeWay::InplaceRebuild
+        && id_before.is_some()
+        && id_before == table_id(session, scratch).await?
+    {
+        way = NativeWay::InplaceNoRebuild;
+    }
+    let mut definition = schema::load(session, scratch)
+        .await?
+        .ok_or_else(|| Failure::failed(format!("{scratch} is gone")))?;
+    definition.name = original.name.clone();
+    Ok(NativeAnswer {
+        way,
+        refused,
+        definition,
+    })
+}
+
+/// The ways from cheap to dear. MariaDB can be asked for one that copies no rows; with MySQL the table's
+/// id tells afterwards.
+fn ways(has_nocopy: bool) -> impl Iterator<Item = (NativeWay, &'static str)> {
+    let nocopy = has_nocopy.then_some((NativeWay::InplaceNoRebuild, "ALGORITHM=NOCOPY, LOCK=NONE"));
+    [(NativeWay::Instant, "ALGORITHM=INSTANT")]
+        .into_iter()
+        .chain(nocopy)
+        .chain([
+            (NativeWay::InplaceRebuild, "ALGORITHM=INPLACE, LOCK=NONE"),
+            (NativeWay::InplaceShared, "ALGORITHM=INPLACE, LOCK=SHARED"),
+        ])
+}
+
+/// InnoDB's number of the table, which a rebuild changes; `None` where it cannot be known: MariaDB
+/// (which has NOCOPY), no PROCESS privilege, a name that InnoDB encodes beyond ASCII.
+async fn table_id(session: &mut Session, table: &TableName) -> Result<Option<u64>> {
+    let facts = session.server().facts();
+    if facts.has_nocopy() || facts.innodb_lists_encoded_names() {
+        return Ok(None);
+    }
+    let (Some(schema), Some(name)) = (file_name(&table.schema), file_name(&table.table)) else {
+        return Ok(None);
+    };
+    let sql = format!(
+        "SELECT TABLE_ID FROM information_schema.INNODB_TABLES WHERE NAME = {}",
+        quote::string(&format!("{schema}/{name}"))
+    );
+    match session.first(&sql).await {
+        Ok(id) => Ok(id),
+        Err(failure) if failure.class() == Some(ErrorClass::Refused) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A name in the server's encoding for file names, where it is ASCII: what is no letter, digit or `_` is
+/// written as `@` and four hexadecimal digits.
+fn file_name(name: &str) -> Option<String> {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            out.push(c);
+        } else if c.is_ascii() {
+            out.push_str(&format!("@{:04x}", u32::from(c)));
+        } else {
+            return None;
+        }
+    }
+    Some(out)
+}
+
+impl NativeAnswer {
+    /// Whether the definition after the ALTER is the one before it.
+    pub fn changes_nothing(&self, original: &TableDefinition) -> bool {
+        show_create::comparable(&self.definition.create_statement)
+            == show_create::comparable(&original.create_statement)
+    }
+}
