@@ -10,6 +10,7 @@
 //!
 //! Guarded by tests/it/copy.rs. Must not know: the binlog, replay.
 
+mod duplicates;
 mod judge;
 mod mode;
 mod offenders;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use duplicates::{DuplicateScan, scan_duplicates};
 pub use mode::{CopyMode, choose_mode};
 
 use crate::chunk::{Chunk, LowWatermark};

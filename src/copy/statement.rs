@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{self, Verdict};
@@ -14,6 +16,7 @@ use crate::interlock::{Interlock, OpenChunk};
 use crate::mysql::error::is_transaction_too_large;
 use crate::mysql::{Outcome, Purpose, Session, quote};
 use crate::progress::Progress;
+use crate::schema::Column;
 use crate::walk::bounds::{self, Side};
 use crate::walk::chunker::Keyed;
 use crate::walk::{ChunkWork, Worked};
@@ -33,6 +36,8 @@ pub(super) struct CopyWork {
     interlock: Arc<Interlock>,
     progress: Arc<Progress>,
     cancel: CancellationToken,
+    /// Held by the one worker that inserts, where the server lets only one insert at a time.
+    turn: Option<Mutex<()>>,
 }
 
 impl CopyWork {
@@ -42,7 +47,17 @@ impl CopyWork {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> CopyWork {
+        let serial = serialised(&plan);
+        if serial {
+            tracing::info!(
+                event = "auto_increment_lock",
+                "chunks are inserted one after the other, since innodb_autoinc_lock_mode is not 2 and {} has \
+                 an AUTO_INCREMENT column; their commits overlap",
+                plan.ghost.name
+            );
+        }
         CopyWork {
+            turn: serial.then(Mutex::default),
             plan,
             interlock,
             progress,
@@ -50,19 +65,51 @@ impl CopyWork {
         }
     }
 
-    /// The statement for a chunk, with a locking clause or without.
-    fn statement(&self, chunk: &Chunk, locking: &str) -> String {
-        insert_select(&self.plan, chunk, locking)
+    /// Reads the chunk's rows into the ghost; the transaction stays open. Returns with how long it took.
+    async fn insert(
+        &self,
+        session: &mut Session,
+        chunk: &Chunk,
+        patient: bool,
+    ) -> Result<(Outcome, Duration)> {
+        let facts = self.plan.server.facts();
+        // Waiting for a row while holding others could stall the application, or deadlock with it.
+        let impatient = match facts.share_lock_nowait() {
+            Some(nowait) if !patient => nowait,
+            _ => facts.share_lock(),
+        };
+        let turn = match &self.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let began = Instant::now();
+        let locking = match (self.plan.mode, &turn) {
+            (CopyMode::LockFree, _) => "",
+            (CopyMode::Locking, None) => impatient,
+            (CopyMode::Locking, Some(_)) => {
+                // NOWAIT would refuse to wait for the AUTO-INC lock too, which replay holds in turn: the
+                // rows are locked first, by a statement that inserts nothing.
+                session.execute(&self.lock_rows(chunk, impatient)).await?;
+                facts.share_lock()
+            }
+        };
+        let outcome = session
+            .execute(&insert_select(&self.plan, chunk, locking))
+            .await?;
+        Ok((outcome, began.elapsed()))
     }
 
-    fn locking_clause(&self, patient: bool) -> &'static str {
-        let facts = self.plan.server.facts();
-        match self.plan.mode {
-            CopyMode::LockFree => "",
-            CopyMode::Locking if patient => facts.share_lock(),
-            // Waiting for a row while holding others could stall the application, or deadlock with it.
-            CopyMode::Locking => facts.share_lock_nowait().unwrap_or(facts.share_lock()),
-        }
+    fn lock_rows(&self, chunk: &Chunk, locking: &str) -> String {
+        let table = Keyed {
+            table: &self.plan.original.name,
+            key: &self.plan.key,
+            side: Side::Source,
+        };
+        format!(
+            "SELECT COUNT(*) FROM {} WHERE {} {locking}",
+            table.from_clause(),
+            bounds::within(&self.plan.key, Side::Source, chunk),
+        )
     }
 
     /// Opens the chunk in the interlock and proves that everything received before is visible: from
@@ -102,7 +149,7 @@ impl CopyWork {
         &self,
         session: &mut Session,
         chunk: &Chunk,
-        outcome: Outcome,
+        (outcome, inserted_in): (Outcome, Duration),
     ) -> Result<Worked> {
         let verdict = if outcome.warnings == 0 {
             Verdict::default()
@@ -124,12 +171,14 @@ impl CopyWork {
             session.execute("ROLLBACK").await?;
             return Err(offenders::name_them(session, &self.plan, chunk).await?);
         }
+        let began = Instant::now();
         session.execute("COMMIT").await?;
         let rows = outcome.records.unwrap_or(outcome.affected);
         self.progress.rows_copied.add(rows);
         self.progress.rows_inserted.add(outcome.affected);
         Ok(Worked::Done {
             rows,
+            took: inserted_in + began.elapsed(),
             suspect: verdict.other_duplicates,
         })
     }
@@ -145,7 +194,6 @@ impl ChunkWork for CopyWork {
     }
 
     async fn work(&self, session: &mut Session, chunk: &Chunk, patient: bool) -> Result<Worked> {
-        let statement = self.statement(chunk, self.locking_clause(patient));
         let what = || {
             format!(
                 "copy {}",
@@ -157,8 +205,8 @@ impl ChunkWork for CopyWork {
             CopyMode::LockFree => Some(self.open(session, chunk).await?),
             CopyMode::Locking => None,
         };
-        let result = match session.execute(&statement).await {
-            Ok(outcome) => self.settle(session, chunk, outcome).await,
+        let result = match self.insert(session, chunk, patient).await {
+            Ok(inserted) => self.settle(session, chunk, inserted).await,
             Err(failure) => Err(failure),
         };
         if result
@@ -175,6 +223,16 @@ impl ChunkWork for CopyWork {
             other => other.doing(what),
         }
     }
+}
+
+/// Whether an `INSERT … SELECT` into the ghost takes its AUTO-INC lock until the statement's end. Then
+/// side by side they would only wait for each other, holding row locks of the original meanwhile. (Seen
+/// on MariaDB 10.11, 500,000 rows, two cores: one worker 3.0 s, four without the AUTO_INCREMENT column
+/// 1.7 s; adding the attribute after the copy would rebuild the table; a loop of single-row inserts in
+/// the server, which does not take the lock, needs twice the time of a statement.)
+fn serialised(plan: &CopyPlan) -> bool {
+    plan.server.facts().serialises_auto_increment()
+        && plan.ghost.columns.iter().any(Column::auto_increment)
 }
 
 /// Prepares a session of the copy.

@@ -13,7 +13,7 @@ use crate::chunk::Chunk;
 use crate::key::Key;
 use crate::mysql::quote;
 use crate::row::Cell;
-use crate::schema::{KeyColumn, MigrationKey};
+use crate::schema::{Column, KeyColumn, MigrationKey};
 
 /// A SET with more members has too many values to list (2^10 = 1024): it is compared by `<` and `>`,
 /// which is right but scans.
@@ -29,12 +29,17 @@ pub enum Side {
 }
 
 impl Side {
+    /// A key column's definition on this side.
+    pub fn of(self, column: &KeyColumn) -> &Column {
+        match self {
+            Side::Source => &column.source,
+            Side::Target => &column.target,
+        }
+    }
+
     /// The quoted name of a key column on this side.
     pub fn column(self, column: &KeyColumn) -> String {
-        quote::ident(match self {
-            Side::Source => &column.source.name,
-            Side::Target => &column.target.name,
-        })
+        quote::ident(&self.of(column).name)
     }
 
     /// The quoted name of the key's index on this side.
@@ -234,7 +239,7 @@ fn compare(column: &KeyColumn, side: Side, order: Order, cell: &Cell) -> String 
     };
     let name = side.column(column);
     if order != Order::Equal
-        && let (Some(last), Cell::UInt(number)) = (last_number(column), cell)
+        && let (Some(last), Cell::UInt(number)) = (last_number(side.of(column)), cell)
     {
         let numbers: Vec<String> = (0..=last)
             .filter(|candidate| order.holds(*candidate, *number))
@@ -251,9 +256,9 @@ fn compare(column: &KeyColumn, side: Side, order: Order, cell: &Cell) -> String 
 }
 
 /// The greatest number that an ENUM, or a SET of few members, can hold; `None` for other types.
-fn last_number(column: &KeyColumn) -> Option<u64> {
-    let labels = column.source.labels().len();
-    match column.source.data_type.as_str() {
+fn last_number(column: &Column) -> Option<u64> {
+    let labels = column.labels().len();
+    match column.data_type.as_str() {
         "enum" => Some(labels as u64),
         "set" if labels <= SET_MEMBERS_MAX => Some((1 << labels) - 1),
         _ => None,

@@ -18,6 +18,7 @@ mod worker;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub enum Worked {
     Done {
         /// Rows read.
         rows: u64,
+        /// How long the statements took that a larger chunk would make longer.
+        took: Duration,
         /// Whether it needs a second look.
         suspect: bool,
     },

@@ -191,7 +191,6 @@ impl<W: ChunkWork> Worker<W> {
             None => (rest.left.clone(), None),
             Some(rows) => table.cut(session, &rest.left, rows).await?,
         };
-        let began = Instant::now();
         let id = session.id();
         let patient = rest.limit == Some(1);
         let worked = finish_or_kill(
@@ -207,11 +206,15 @@ impl<W: ChunkWork> Worker<W> {
                 rest.limit = Some(smaller(rest.limit, rows_max)?);
                 Ok(false)
             }
-            Worked::Done { rows, suspect } => {
+            Worked::Done {
+                rows,
+                took,
+                suspect,
+            } => {
                 if suspect {
                     self.track.suspect(&piece);
                 }
-                self.sizer.done(rows, began.elapsed(), self.aim());
+                self.sizer.done(rows, took, self.aim());
                 rest.rows_done += rows;
                 // What refused the chunk was most likely in one place.
                 rest.limit = rest.limit.map(|rows| rows.saturating_mul(2));

@@ -1,5 +1,6 @@
 //! The copy alone: no binlog, no replay.
 
+mod duplicates;
 mod fits;
 mod keys;
 mod setup;
