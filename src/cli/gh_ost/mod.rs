@@ -6,7 +6,9 @@
 pub mod conf;
 mod flags;
 mod go_flags;
+mod lists;
 pub mod run;
+mod settle;
 
 use std::ffi::OsString;
 
@@ -61,7 +63,7 @@ fn parse_with(
     if values.switch("version") {
         return Ok(GhOstCommand::ShowVersion);
     }
-    run::settle(&values, ask).map(|run| GhOstCommand::Run(Box::new(run)))
+    settle::settle(&values, ask).map(|run| GhOstCommand::Run(Box::new(run)))
 }
 
 /// The text of `--help`, which also follows the message of a command line that cannot be read.

@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::run::{instance, load};
 use super::*;
 use crate::mysql::SslMode;
 use crate::names::TableName;
@@ -568,47 +567,4 @@ fn credentials_come_from_flag_prompt_or_file() {
         );
     }
     assert!(error(&["--conf=/not/there"]).contains("/not/there"));
-}
-
-#[test]
-fn instances() {
-    for (text, expect) in [
-        ("db1", Ok(("db1", 3306))),
-        ("db1:7", Ok(("db1", 7))),
-        ("10.0.0.1:7", Ok(("10.0.0.1", 7))),
-        ("[::1]:7", Ok(("::1", 7))),
-        ("[::1]", Ok(("::1", 3306))),
-        ("::1", Ok(("::1", 3306))),
-        ("db1:x", Err("invalid port: x")),
-        (
-            ":7",
-            Err("cannot parse InstanceKey from :7. Expected format is host:port"),
-        ),
-    ] {
-        let found = instance(text).map_err(|failure| failure.to_string());
-        let expect = expect
-            .map(|(host, port)| (host.to_string(), port))
-            .map_err(str::to_string);
-        assert_eq!(found, expect, "{text}");
-    }
-}
-
-#[test]
-fn loads() {
-    assert_eq!(load("").unwrap().len(), 0);
-    assert_eq!(
-        load("a=1,b=2").unwrap(),
-        [("a".into(), 1), ("b".into(), 2)].into()
-    );
-    for (text, expect) in [
-        ("a", "error parsing load condition: a"),
-        ("a=1=2", "error parsing load condition: a=1=2"),
-        ("=1", "error parsing status variable in load condition: =1"),
-        (
-            "a=1,b=",
-            "error parsing numeric value in load condition: b=",
-        ),
-    ] {
-        assert_eq!(load(text).unwrap_err().to_string(), expect);
-    }
 }
