@@ -56,9 +56,7 @@ impl ValueWriter {
         match (&self.how, cell) {
             (How::Never, _) | (_, Cell::Json(_)) => return false,
             (_, Cell::Null) => text.push_str("NULL"),
-            // A number that is too small for FLOAT's usual precision is refused as text; so is the
-            // number of an ENUM's invalid value in strict mode.
-            (_, Cell::Float(value)) if value.is_subnormal() => return false,
+            // The number of an ENUM's invalid value is refused in strict mode.
             (How::EnumNumber | How::EnumLabel(_), Cell::UInt(0)) => return false,
             (How::EnumLabel(labels), Cell::UInt(number)) => {
                 let label = usize::try_from(*number)

@@ -66,9 +66,10 @@ pub fn write_cell(out: &mut String, cell: &Cell, charset: Option<&str>) {
         Cell::Null => out.write_str("NULL"),
         Cell::Int(value) => write!(out, "{value}"),
         Cell::UInt(value) => write!(out, "{value}"),
-        // The shortest text that reads back as the same number; denormal floats are refused by the
-        // server as text (CRATES.md: 1264), which fails loudly.
-        Cell::Float(value) => write!(out, "{value:e}"),
+        // As the double that it is: the shortest text that gives this float again may be another number,
+        // and above FLOAT's maximum (3.4028235e38, which the server refuses).
+        Cell::Float(value) => write!(out, "{:e}", f64::from(*value)),
+        // The shortest text that reads back as the same number.
         Cell::Double(value) => write!(out, "{value:e}"),
         Cell::Decimal(text) => out.write_str(text),
         Cell::Bytes(bytes) => {
@@ -210,6 +211,7 @@ mod tests {
             ),
             "'0000-00-00 00:00:00'"
         );
-        assert_eq!(literal(Cell::Float(0.1), None), "1e-1");
+        assert_eq!(literal(Cell::Float(0.1), None), "1.0000000149011612e-1");
+        assert_eq!(literal(Cell::Double(0.1), None), "1e-1");
     }
 }

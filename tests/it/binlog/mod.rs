@@ -1,4 +1,5 @@
 //! The binlog reader against real servers.
 
+mod fidelity;
 mod follow;
 mod plain;
