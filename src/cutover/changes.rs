@@ -22,7 +22,9 @@ pub struct Readiness {
 /// The changes that are not in the ghost yet, and whoever brings them there.
 ///
 /// The order of calls in an attempt: `quiesce`, then under the lock `marker`, `apply_rest`,
-/// `check_last`; whatever came of it, `resume` when the original goes on living under its name.
+/// `check_last` (and `arrived_since_marker` in the two-session protocol); then `resume`, unless the
+/// tables were swapped or nobody knows. What comes through the binlog after the swap belongs to the
+/// new table and is never applied.
 pub trait LastChanges: Sync {
     /// Lets the appliers finish what they are at and suspends them, so that none of our own sessions
     /// holds or asks for a lock on original or ghost. Changes are still received.
@@ -37,6 +39,14 @@ pub trait LastChanges: Sync {
     /// # Errors
     /// A transient failure if it has not come back by `deadline`; anything else ends the run.
     fn marker(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send;
+
+    /// Writes another marker, waits for it as [`LastChanges::marker`] does, and tells how many row
+    /// changes of the original have come between the two. The two-session protocol asks when the
+    /// original is held exclusively again: none may have come.
+    ///
+    /// # Errors
+    /// As [`LastChanges::marker`]; DDL on the original in between ends the run.
+    fn arrived_since_marker(&self, deadline: Instant) -> impl Future<Output = Result<u64>> + Send;
 
     /// Applies what is left, through the session that holds the lock on original and ghost; it may
     /// use these two tables only. Its running statement is killed when the budget is used up; it then

@@ -11,16 +11,36 @@
 //! further session that kills our own waiting statement. The lock is asked for only when replay is
 //! near and nobody is known to hold the table for longer than the budget.
 
+mod attempt;
+mod blockers;
+mod catalogue;
 mod changes;
+mod crew;
+mod kill;
+mod lock;
+mod lock_and_rename;
+mod protocol;
 mod report;
+mod run;
+mod schedule;
+mod sentry;
+mod settle;
+mod sorted;
 
 use std::time::Duration;
 
+pub use catalogue::{Ownership, ownership};
 pub use changes::{LastChanges, Readiness};
+pub use kill::who_would_be_killed;
 pub use report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, Swapped};
+pub use run::run;
+pub use settle::settle;
 
 use crate::mysql::Server;
 use crate::names::Names;
+
+/// DDL of ours begins with it, so that it is known again in a binlog and in a process list.
+const COMMENT: &str = "/* changeling */ ";
 
 /// How the swap is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

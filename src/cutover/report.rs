@@ -21,8 +21,10 @@ pub enum Step {
     Rest,
     /// Looks at the last keys again.
     Check,
-    /// Until the other session's RENAME is proven to wait for the original.
+    /// Until the other session's RENAME is seen to wait for the original.
     Queue,
+    /// Until it is proven that the RENAME holds the original and that nobody wrote in between.
+    Proof,
     /// The swap itself.
     Rename,
     /// Until the locks are gone.
@@ -39,6 +41,7 @@ impl fmt::Display for Step {
             Step::Rest => "last changes",
             Step::Check => "check",
             Step::Queue => "queue",
+            Step::Proof => "proof",
             Step::Rename => "rename",
             Step::Unlock => "unlock",
         })

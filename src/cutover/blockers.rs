@@ -1,0 +1,254 @@
+//! Who holds the table, or may, for longer than the budget.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::report::Blocker;
+use crate::failure::Result;
+use crate::mysql::{Purpose, Server, Session, quote};
+use crate::names::TableName;
+
+/// Between two looks. information_schema.INNODB_TRX is a copy that the server renews only when the
+/// last look at it is more than 100 ms ago (manual, "INNODB_TRX"): looking more often shows the same
+/// old copy for ever.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(130);
+/// How much of a statement is shown.
+const STATEMENT_CHARS_MAX: usize = 100;
+
+/// What the server lets us see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// performance_schema.metadata_locks.
+    MetadataLocks,
+    /// MariaDB's plugin `metadata_lock_info`.
+    LockInfoPlugin,
+    /// Neither: open transactions only, whatever table they have used.
+    TransactionsOnly,
+}
+
+/// Looks at those who hold the table.
+pub(super) struct Lookout {
+    session: Session,
+    sight: Sight,
+    table: TableName,
+    /// When each was first seen: start times come in whole seconds, too coarse for the budget.
+    first_seen: HashMap<(u32, String), Instant>,
+    last_look: Option<Instant>,
+}
+
+/// One row of a look: id, user, host, command, age in µs, transaction number, rows changed, statement.
+type Row = (
+    Option<u32>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<u64>,
+    Option<String>,
+);
+
+impl Lookout {
+    /// Opens the session and finds out what can be seen.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn open(server: &Server, table: &TableName) -> Result<Lookout> {
+        let mut session = server.session(Purpose::Monitor).await?;
+        let sight = if server.facts().shows_metadata_locks() {
+            Sight::MetadataLocks
+        } else {
+            let plugin: Option<String> = session
+                .first(
+                    "SELECT PLUGIN_NAME FROM information_schema.PLUGINS \
+                     WHERE PLUGIN_NAME = 'METADATA_LOCK_INFO' AND PLUGIN_STATUS = 'ACTIVE'",
+                )
+                .await?;
+            match plugin {
+                Some(_) => Sight::LockInfoPlugin,
+                None => Sight::TransactionsOnly,
+            }
+        };
+        Ok(Lookout {
+            session,
+            sight,
+            table: table.clone(),
+            first_seen: HashMap::new(),
+            last_look: None,
+        })
+    }
+
+    /// Whether those who hold the table can be told from those who do not.
+    pub fn sees_holders(&self) -> bool {
+        self.sight != Sight::TransactionsOnly
+    }
+
+    pub async fn close(self) {
+        self.session.close().await;
+    }
+
+    /// Everybody but `own` who holds the table, or may, in a transaction older than `age_min`; the
+    /// oldest first. Waits until a look tells something new.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn look(&mut self, own: &[u32], age_min: Duration) -> Result<Vec<Blocker>> {
+        if let Some(last) = self.last_look {
+            tokio::time::sleep_until(last + BETWEEN_LOOKS).await;
+        }
+        let sql = match self.sight {
+            Sight::MetadataLocks => self.sql_metadata_locks(),
+            Sight::LockInfoPlugin => self.sql_plugin(),
+            Sight::TransactionsOnly => TRANSACTIONS.to_string(),
+        };
+        let rows: Vec<Row> = self.session.query(&sql).await?;
+        let now = Instant::now();
+        self.last_look = Some(now);
+        let own_id = self.session.id();
+        let mut found: Vec<Blocker> = rows
+            .into_iter()
+            .map(|row| self.blocker(row))
+            .filter(|blocker| blocker.id != own_id && !own.contains(&blocker.id))
+            .collect();
+        let mut seen = HashMap::new();
+        for blocker in &mut found {
+            let key = (blocker.id, blocker.transaction.clone());
+            let first = self.first_seen.get(&key).copied().unwrap_or(now);
+            blocker.age = blocker.age.max(now - first);
+            seen.insert(key, first);
+        }
+        self.first_seen = seen;
+        found.retain(|blocker| blocker.age >= age_min);
+        found.sort_by_key(|blocker| (std::cmp::Reverse(blocker.age), blocker.id));
+        found.dedup_by_key(|blocker| blocker.id);
+        Ok(found)
+    }
+
+    fn blocker(&self, row: Row) -> Blocker {
+        let (id, user, host, command, age_micros, transaction, rows_modified, statement) = row;
+        let micros = u64::try_from(age_micros.unwrap_or(0)).unwrap_or(0);
+        Blocker {
+            // A prepared XA transaction whose connection is gone holds its locks without a thread.
+            id: id.unwrap_or(0),
+            user: user.unwrap_or_else(|| "nobody: a prepared transaction".to_string()),
+            host: host.unwrap_or_default(),
+            age: Duration::from_micros(micros),
+            statement: shape(statement.as_deref().unwrap_or("")),
+            idle: command.is_none_or(|command| command == "Sleep"),
+            rows_modified: rows_modified.unwrap_or(0),
+            transaction: transaction.unwrap_or_default(),
+            certain: self.sees_holders(),
+        }
+    }
+
+    /// Start times are whole seconds, cut: the age may be up to a second less than it seems.
+    fn sql_metadata_locks(&self) -> String {
+        format!(
+            "SELECT t.PROCESSLIST_ID, IF(t.NAME LIKE '%one_connection', t.PROCESSLIST_USER, \
+             IF(t.THREAD_ID IS NULL, NULL, 'system user')), t.PROCESSLIST_HOST, t.PROCESSLIST_COMMAND, \
+             COALESCE(IF(et.STATE = 'ACTIVE', CAST(et.TIMER_WAIT DIV 1000000 AS SIGNED), NULL), \
+             TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, \
+             (t.PROCESSLIST_TIME - 1) * 1000000, 1000000 * IF(t.THREAD_ID IS NULL, 86400, 0)), \
+             CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, \
+             COALESCE(es.DIGEST_TEXT, t.PROCESSLIST_INFO) \
+             FROM performance_schema.metadata_locks ml \
+             LEFT JOIN performance_schema.threads t ON t.THREAD_ID = ml.OWNER_THREAD_ID \
+             LEFT JOIN information_schema.INNODB_TRX trx ON trx.trx_mysql_thread_id = t.PROCESSLIST_ID \
+             LEFT JOIN performance_schema.events_transactions_current et \
+             ON et.THREAD_ID = ml.OWNER_THREAD_ID \
+             LEFT JOIN performance_schema.events_statements_current es \
+             ON es.THREAD_ID = ml.OWNER_THREAD_ID \
+             WHERE ml.OBJECT_TYPE = 'TABLE' AND ml.OBJECT_SCHEMA = {} AND ml.OBJECT_NAME = {} \
+             AND ml.LOCK_STATUS = 'GRANTED'",
+            quote::string(&self.table.schema),
+            quote::string(&self.table.table)
+        )
+    }
+
+    fn sql_plugin(&self) -> String {
+        format!(
+            "SELECT CAST(ml.THREAD_ID AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
+             COALESCE(TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, 0), \
+             CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, p.INFO \
+             FROM information_schema.METADATA_LOCK_INFO ml \
+             LEFT JOIN information_schema.PROCESSLIST p ON p.ID = ml.THREAD_ID \
+             LEFT JOIN information_schema.INNODB_TRX trx ON trx.trx_mysql_thread_id = ml.THREAD_ID \
+             WHERE ml.LOCK_TYPE = 'Table metadata lock' AND ml.TABLE_SCHEMA = {} AND ml.TABLE_NAME = {}",
+            quote::string(&self.table.schema),
+            quote::string(&self.table.table)
+        )
+    }
+}
+
+/// Every open transaction of the server.
+const TRANSACTIONS: &str = "SELECT CAST(trx.trx_mysql_thread_id AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
+     TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, \
+     CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, trx.trx_query \
+     FROM information_schema.INNODB_TRX trx \
+     LEFT JOIN information_schema.PROCESSLIST p ON p.ID = trx.trx_mysql_thread_id";
+
+/// A statement's shape: one line, shortened, with literals blanked out, since values are nobody's
+/// business in a log.
+fn shape(sql: &str) -> String {
+    let mut out = String::new();
+    let mut chars = sql.chars().peekable();
+    let mut word = false;
+    while let Some(c) = chars.next() {
+        if out.chars().count() >= STATEMENT_CHARS_MAX {
+            out.push_str(" …");
+            break;
+        }
+        match c {
+            '\'' | '"' => {
+                skip_literal(&mut chars, c);
+                out.push('?');
+            }
+            c if c.is_ascii_digit() && !word => {
+                while chars
+                    .next_if(|c| c.is_ascii_alphanumeric() || *c == '.')
+                    .is_some()
+                {}
+                out.push('?');
+            }
+            c if c.is_whitespace() => {
+                if !out.ends_with(' ') && !out.is_empty() {
+                    out.push(' ');
+                }
+            }
+            c => out.push(c),
+        }
+        word = c.is_alphanumeric() || c == '_' || c == '`' || c == '$';
+    }
+    if out.trim().is_empty() {
+        return "not known".to_string();
+    }
+    out.trim_end().to_string()
+}
+
+fn skip_literal(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, quote: char) {
+    while let Some(c) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == quote && chars.next_if_eq(&quote).is_none() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_show_no_values() {
+        assert_eq!(
+            shape("UPDATE t1\n SET a = 'it''s \\' x', b=0x1F WHERE `id` IN (17,  -2.5)"),
+            "UPDATE t1 SET a = ?, b=? WHERE `id` IN (?, -?)"
+        );
+        assert_eq!(shape(""), "not known");
+        let long = shape(&"SELECT a FROM b ".repeat(30));
+        assert!(long.chars().count() <= STATEMENT_CHARS_MAX + 2, "{long}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Ending the connections of those who hold the table: only when asked for, and looked at again just
+//! before.
+
+use std::time::Duration;
+
+use super::KillPolicy;
+use super::blockers::Lookout;
+use super::report::Blocker;
+use crate::failure::Result;
+use crate::mysql::Server;
+use crate::names::TableName;
+
+/// Whether a blocker may be killed. Never: one that is only suspected, one that has changed too many
+/// rows (its rollback would hold the table for longer than it does), a thread of the server's own
+/// (replication, events), and one without a transaction: somebody has locked the table by hand.
+fn may_kill(blocker: &Blocker, policy: KillPolicy, rows_max: u64) -> bool {
+    const SERVERS_OWN: [&str; 2] = ["system user", "event_scheduler"];
+    let asked_for = match policy {
+        KillPolicy::Never => false,
+        KillPolicy::Idle => blocker.idle,
+        KillPolicy::All => true,
+    };
+    asked_for
+        && blocker.certain
+        && blocker.id != 0
+        && blocker.rows_modified <= rows_max
+        && !blocker.transaction.is_empty()
+        && !SERVERS_OWN.contains(&blocker.user.as_str())
+}
+
+/// Whom a cut-over would kill if it had to now: those who hold `table` in a transaction older than
+/// `age_min`. Empty also where the server does not show who holds a table.
+///
+/// # Errors
+/// What the server answered.
+pub async fn who_would_be_killed(
+    server: &Server,
+    table: &TableName,
+    policy: KillPolicy,
+    rows_max: u64,
+    age_min: Duration,
+    own: &[u32],
+) -> Result<Vec<Blocker>> {
+    let mut lookout = Lookout::open(server, table).await?;
+    let mut blockers = lookout.look(own, age_min).await?;
+    lookout.close().await;
+    blockers.retain(|blocker| may_kill(blocker, policy, rows_max));
+    Ok(blockers)
+}
+
+/// Kills those of `blockers` that may be and that still hold the table in the same transaction. Returns
+/// whom it killed. A kill that the server refuses is told in the log.
+///
+/// # Errors
+/// What the server answered to the look.
+pub(super) async fn kill_blockers(
+    lookout: &mut Lookout,
+    server: &Server,
+    blockers: &[Blocker],
+    policy: KillPolicy,
+    rows_max: u64,
+    own: &[u32],
+) -> Result<Vec<Blocker>> {
+    if !blockers.iter().any(|one| may_kill(one, policy, rows_max)) {
+        return Ok(Vec::new());
+    }
+    let mut killed = Vec::new();
+    for blocker in lookout.look(own, Duration::ZERO).await? {
+        let known = blockers
+            .iter()
+            .any(|one| one.id == blocker.id && one.transaction == blocker.transaction);
+        if !known || !may_kill(&blocker, policy, rows_max) {
+            continue;
+        }
+        match server.kill_connection(blocker.id).await {
+            Ok(()) => {
+                tracing::warn!(event = "blocker_killed", "killed {blocker}");
+                killed.push(blocker);
+            }
+            Err(failure) => {
+                tracing::warn!(
+                    event = "blocker_not_killed",
+                    "cannot kill {blocker}: {failure}"
+                );
+            }
+        }
+    }
+    Ok(killed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_were_asked_for() {
+        let idle = Blocker {
+            id: 7,
+            user: "app".into(),
+            host: "h".into(),
+            age: Duration::from_secs(9),
+            statement: "SELECT ?".into(),
+            idle: true,
+            rows_modified: 10,
+            transaction: "4711".into(),
+            certain: true,
+        };
+        let running = Blocker {
+            idle: false,
+            ..idle.clone()
+        };
+        let may = |blocker: &Blocker, policy| may_kill(blocker, policy, 10);
+        assert!(!may(&idle, KillPolicy::Never));
+        assert!(may(&idle, KillPolicy::Idle) && !may(&running, KillPolicy::Idle));
+        assert!(may(&idle, KillPolicy::All) && may(&running, KillPolicy::All));
+        let spared = [
+            Blocker {
+                rows_modified: 11,
+                ..idle.clone()
+            },
+            Blocker {
+                certain: false,
+                ..idle.clone()
+            },
+            Blocker {
+                id: 0,
+                ..idle.clone()
+            },
+            Blocker {
+                user: "system user".into(),
+                ..idle.clone()
+            },
+            Blocker {
+                transaction: String::new(),
+                ..idle.clone()
+            },
+        ];
+        assert!(spared.iter().all(|blocker| !may(blocker, KillPolicy::All)));
+    }
+}

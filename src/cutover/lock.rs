@@ -1,0 +1,55 @@
+//! What both protocols do first: lock original and ghost, and bring in the last changes.
+
+use tokio::time::Instant;
+
+use super::COMMENT;
+use super::attempt::{Log, within};
+use super::changes::LastChanges;
+use super::crew::bounded;
+use super::report::Step;
+use crate::failure::Result;
+use crate::mysql::{Session, quote};
+use crate::names::{Names, TableName};
+
+/// Which tables, and until when.
+pub(super) struct Lock<'a> {
+    pub names: &'a Names,
+    /// The ghost under its present name.
+    pub ghost: &'a TableName,
+    /// The lock is not waited for longer.
+    pub lock_until: Instant,
+    /// The end of the budget.
+    pub until: Instant,
+}
+
+impl Lock<'_> {
+    /// Locks both tables and applies everything that was written to the original before.
+    ///
+    /// # Errors
+    /// The failure of a step; `log` has the step. The lock may be held or not.
+    pub async fn hold<C: LastChanges>(
+        &self,
+        holder: &mut Session,
+        watch: &mut Session,
+        changes: &C,
+        log: &mut Log,
+    ) -> Result<()> {
+        let Lock { ghost, until, .. } = *self;
+        let id = holder.id();
+        let lock = format!(
+            "{COMMENT}LOCK TABLES {} WRITE, {} WRITE",
+            quote::table(&self.names.original),
+            quote::table(ghost)
+        );
+        log.begin(Step::Lock);
+        bounded(watch, id, self.lock_until.min(until), holder.execute(&lock)).await?;
+        log.begin(Step::Marker);
+        changes.marker(until.into_std()).await?;
+        within(until)?;
+        log.begin(Step::Rest);
+        log.rows_applied += bounded(watch, id, until, changes.apply_rest(holder, ghost)).await?;
+        log.begin(Step::Check);
+        bounded(watch, id, until, changes.check_last(holder, ghost)).await?;
+        within(until)
+    }
+}

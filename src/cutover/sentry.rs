@@ -1,0 +1,436 @@
+//! The swap with two sessions, for servers that refuse RENAME under LOCK TABLES (MariaDB, MySQL before
+//! 8.0.13): one holds the lock while the last changes are applied, the other renames.
+//!
+//! The moment between the two is where a write could get lost: it would go into the original after the
+//! last changes were applied, and be renamed away with it. What was seen on real servers (MariaDB
+//! 10.11, MySQL 9.7) to let a write in there, although a waiting RENAME is preferred to waiting writers:
+//! - somebody reads the ghost, whose lock the RENAME waits for before it asks for the original;
+//! - DDL of somebody else was waiting for the original before the RENAME;
+//! - `max_write_lock_count` is small: now and then writers are preferred;
+//! - on MariaDB a backup (`BACKUP STAGE`, `FLUSH TABLES WITH READ LOCK`) arrives: a RENAME takes the
+//!   backup lock last, and if it cannot have it gives all its table locks back, waits, and starts again.
+//!
+//! So nothing is concluded from a RENAME being queued. The names are chosen so that the RENAME asks for
+//! the original first, then the ghost, then the *sentry*: a table that has the name which the original
+//! is to get, and that a further session, the *keeper*, has locked. The order:
+//!
+//! 1. The holder locks original and ghost and applies the last changes.
+//! 2. The renamer asks to rename; it waits for the original. As long as the sentry exists the RENAME
+//!    cannot succeed, whoever dies.
+//! 3. The holder unlocks. The renamer gets the original and the ghost, and waits for the sentry.
+//! 4. The *trap*, a transaction that reads the ghost, is seen to wait: the renamer has come to the
+//!    ghost, so it holds the original. Everything that was ever written to the original is now in the
+//!    binlog: a second marker proves that nothing was, since the first.
+//! 5. The keeper drops the sentry. Either the RENAME goes on, still holding everything; or it has to
+//!    give its locks back, then the trap gets the ghost and keeps it, the RENAME cannot come through
+//!    any more, and is killed.
+//!
+//! `model` explores this exhaustively, also with steps left out.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::attempt::{End, Log, Lost, judge, over_budget, within};
+use super::changes::LastChanges;
+use super::crew::{bounded, end_connections, kill_statement, open_locker, open_watch, unlock};
+use super::lock::Lock;
+use super::report::Step;
+use super::settle::SENTRY_COMMENT;
+use super::sorted::SortedNames;
+use super::{COMMENT, CutOverPlan};
+use crate::failure::{ErrorClass, Failure, Result};
+use crate::mysql::error::ER_NO_SUCH_TABLE;
+use crate::mysql::{Session, quote};
+use crate::names::Names;
+
+/// What the process list says of a statement that waits for a table, in both families. Waiting for
+/// something else (a schema, a backup) has other words.
+const WAITS_FOR_TABLE: &str = "Waiting for table metadata lock";
+/// Between two looks at the process list: a look costs the server some tenths of a millisecond.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Between two kills of a RENAME that has not ended.
+const KILL_AGAIN: Duration = Duration::from_millis(20);
+/// How long the statements before the lock may take each: nobody waits for them.
+const ARRANGE_LIMIT: Duration = Duration::from_secs(5);
+/// The trap must not give up while a RENAME is alive, so it waits longer than that may.
+const TRAP_WAIT_S: u32 = 60;
+
+/// The sessions of this protocol, opened before the lock is asked for.
+pub(super) struct Sentry {
+    holder: Session,
+    renamer: Session,
+    keeper: Session,
+    trap: Session,
+    watch: Session,
+}
+
+/// What the concurrent parts of the swap tell each other.
+#[derive(Default)]
+struct Stage {
+    /// The RENAME has answered.
+    renamed: AtomicBool,
+    /// How many times the trap was let go because it was too early.
+    round: AtomicU32,
+    /// From now on the trap keeps what it gets.
+    armed: AtomicBool,
+    /// The trap has got the ghost: the RENAME has lost its locks.
+    sprung: AtomicBool,
+    /// The trap has failed.
+    trap_lost: AtomicBool,
+    /// Nothing comes of it any more.
+    stop: AtomicBool,
+    /// One of these has changed.
+    changed: Notify,
+}
+
+impl Stage {
+    fn set(&self, flag: &AtomicBool) {
+        flag.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    fn is(&self, flag: &AtomicBool) -> bool {
+        flag.load(Ordering::SeqCst)
+    }
+}
+
+impl Sentry {
+    /// Opens the sessions.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn open(plan: &CutOverPlan) -> Result<Sentry> {
+        let server = &plan.server;
+        let mut trap = open_locker(server, plan.budget).await?;
+        trap.set_limit(Duration::from_secs(u64::from(TRAP_WAIT_S) * 2));
+        trap.execute(&format!("SET SESSION lock_wait_timeout = {TRAP_WAIT_S}"))
+            .await?;
+        Ok(Sentry {
+            holder: open_locker(server, plan.budget).await?,
+            renamer: open_locker(server, plan.budget).await?,
+            keeper: open_locker(server, plan.budget).await?,
+            trap,
+            watch: open_watch(server).await?,
+        })
+    }
+
+    /// Connection ids of the sessions that a lost attempt may have left behind; the renamer first,
+    /// since the others keep it from renaming.
+    pub fn ids(&self) -> Vec<u32> {
+        [
+            &self.renamer,
+            &self.holder,
+            &self.keeper,
+            &self.trap,
+            &self.watch,
+        ]
+        .map(Session::id)
+        .to_vec()
+    }
+
+    pub async fn close(self) {
+        for session in [
+            self.renamer,
+            self.holder,
+            self.keeper,
+            self.trap,
+            self.watch,
+        ] {
+            session.close().await;
+        }
+    }
+
+    /// One attempt. All locks are given back when it returns, or their sessions are ended; the ghost
+    /// and the sentry may be left under their sorted names, for [`super::settle`].
+    ///
+    /// # Errors
+    /// An error that another attempt would meet again.
+    pub async fn attempt<C: LastChanges>(
+        &mut self,
+        plan: &CutOverPlan,
+        changes: &C,
+        lock_wait: Duration,
+        log: &mut Log,
+    ) -> Result<End> {
+        let sorted = SortedNames::new(&plan.names.original);
+        log.begin(Step::Arrange);
+        if let Err(failure) = self.arrange(&plan.names, &sorted).await {
+            let end = judge(failure, Step::Arrange, false);
+            return self.give_back(log, end).await;
+        }
+        let asked = log.asked();
+        let until = asked + plan.budget;
+        let lock = Lock {
+            names: &plan.names,
+            ghost: &sorted.ghost,
+            lock_until: asked + lock_wait,
+            until,
+        };
+        let held = lock
+            .hold(&mut self.holder, &mut self.watch, changes, log)
+            .await;
+        let end = match held {
+            Ok(()) => self.swap(&plan.names, &sorted, changes, until, log).await,
+            Err(failure) => judge(failure, log.step(), Instant::now() >= until),
+        };
+        self.give_back(log, end).await
+    }
+
+    /// Gives the ghost its sorted name and has the keeper lock the sentry. The application has no part
+    /// in any of these tables.
+    async fn arrange(&mut self, names: &Names, sorted: &SortedNames) -> Result<()> {
+        let ghost = format!(
+            "{COMMENT}RENAME TABLE {} TO {}",
+            quote::table(&names.ghost),
+            quote::table(&sorted.ghost)
+        );
+        let create = format!(
+            "{COMMENT}CREATE TABLE {} (id INT NOT NULL PRIMARY KEY) COMMENT = '{SENTRY_COMMENT}'",
+            quote::table(&sorted.sentry)
+        );
+        let lock = format!("LOCK TABLES {} WRITE", quote::table(&sorted.sentry));
+        let Sentry { keeper, watch, .. } = self;
+        for sql in [&ghost, &create, &lock] {
+            let until = Instant::now() + ARRANGE_LIMIT;
+            bounded(watch, keeper.id(), until, keeper.execute(sql)).await?;
+        }
+        Ok(())
+    }
+
+    /// From the last changes being applied to the RENAME's answer. The RENAME has ended when this
+    /// returns, whatever came of it.
+    async fn swap<C: LastChanges>(
+        &mut self,
+        names: &Names,
+        sorted: &SortedNames,
+        changes: &C,
+        until: Instant,
+        log: &mut Log,
+    ) -> Result<End> {
+        let Sentry {
+            holder,
+            renamer,
+            keeper,
+            trap,
+            watch,
+        } = self;
+        let stage = Stage::default();
+        let (go, wait_for_go) = oneshot::channel();
+        let server = watch.server().clone();
+        let (renamer_id, trap_id) = (renamer.id(), trap.id());
+        let rename_sql = format!(
+            "{COMMENT}RENAME TABLE {original} TO {sentry}, {ghost} TO {original}",
+            original = quote::table(&names.original),
+            sentry = quote::table(&sorted.sentry),
+            ghost = quote::table(&sorted.ghost),
+        );
+        let rename = async {
+            let mut answer = renamer.execute(&rename_sql).await;
+            if let Err(failure) = &answer
+                && failure.is_disconnected()
+                // It may go on without us: the others keep it from coming through until it has ended.
+                && let Err(worse) = end_connections(&server, &[renamer_id]).await
+            {
+                answer = Err(failure
+                    .clone()
+                    .doing(format!("end a lost RENAME ({worse})")));
+            }
+            stage.set(&stage.renamed);
+            answer
+        };
+        let lead = async {
+            let mut lead = Lead {
+                stage: &stage,
+                holder,
+                keeper,
+                watch,
+                renamer_id,
+                trap_id,
+                until,
+            };
+            let led = lead.run(sorted, changes, go, log).await;
+            if led.is_err() {
+                stage.set(&stage.stop);
+            }
+            lead.end_rename().await;
+            led
+        };
+        let ghost = quote::table(&sorted.ghost);
+        // Polled as one task, so that what one part sees and sets is not overtaken by another.
+        let (renamed, (), led) =
+            tokio::join!(rename, set_trap(trap, &ghost, &stage, wait_for_go), lead);
+        match (renamed, led) {
+            (Ok(_), _) => Ok(End::Swapped),
+            (Err(renamed), led) => {
+                let failure = match led {
+                    Err(led) if !renamed.is_disconnected() => led,
+                    _ if stage.is(&stage.sprung) => disturbed(
+                        "the RENAME had to give its locks back: a backup or a global read lock has begun",
+                    ),
+                    _ => renamed,
+                };
+                Ok(End::Lost(Lost {
+                    failure,
+                    step: log.step(),
+                    over: Instant::now() >= until,
+                }))
+            }
+        }
+    }
+
+    async fn give_back(&mut self, log: &mut Log, end: Result<End>) -> Result<End> {
+        log.begin(Step::Unlock);
+        let server = self.watch.server().clone();
+        let mut lost = None;
+        for session in [&mut self.holder, &mut self.keeper] {
+            lost = unlock(session).await.err().or(lost);
+        }
+        if let Err(failure) = self.trap.execute("ROLLBACK").await {
+            let ended = end_connections(&server, &[self.trap.id()]).await;
+            lost = Some(ended.err().unwrap_or(failure));
+        }
+        log.released();
+        match (lost, end) {
+            (Some(failure), Ok(End::Released(_))) => Ok(End::Lost(Lost {
+                failure,
+                step: Step::Unlock,
+                over: false,
+            })),
+            (_, end) => end,
+        }
+    }
+}
+
+/// The part that decides, while the RENAME and the trap wait for the server.
+struct Lead<'a> {
+    stage: &'a Stage,
+    holder: &'a mut Session,
+    keeper: &'a mut Session,
+    watch: &'a mut Session,
+    renamer_id: u32,
+    trap_id: u32,
+    until: Instant,
+}
+
+impl Lead<'_> {
+    /// Steps 2 to 5 of the module's text.
+    async fn run<C: LastChanges>(
+        &mut self,
+        sorted: &SortedNames,
+        changes: &C,
+        go: oneshot::Sender<()>,
+        log: &mut Log,
+    ) -> Result<()> {
+        log.begin(Step::Queue);
+        while !self.waits(self.renamer_id).await? {
+            self.go_on().await?;
+        }
+        unlock(self.holder).await?;
+        log.begin(Step::Proof);
+        if go.send(()).is_err() {
+            return Err(disturbed("the trap could not be set"));
+        }
+        loop {
+            let round = self.stage.round.load(Ordering::SeqCst);
+            let waits = self.waits(self.trap_id).await?;
+            if waits && round == self.stage.round.load(Ordering::SeqCst) {
+                self.stage.set(&self.stage.armed);
+                break;
+            }
+            self.go_on().await?;
+        }
+        let late = changes.arrived_since_marker(self.until.into_std()).await?;
+        if late > 0 {
+            return Err(disturbed(&format!(
+                "{late} changes came before the RENAME had the table: other DDL was waiting for it, or \
+                 max_write_lock_count is small"
+            )));
+        }
+        self.go_on().await?;
+        log.begin(Step::Rename);
+        let drop = format!("{COMMENT}DROP TABLE {}", quote::table(&sorted.sentry));
+        let id = self.keeper.id();
+        bounded(self.watch, id, self.until, self.keeper.execute(&drop)).await?;
+        let stage = self.stage;
+        while !stage.is(&stage.renamed) && !stage.is(&stage.sprung) && !stage.is(&stage.trap_lost) {
+            within(self.until)?;
+            tokio::select! {
+                () = stage.changed.notified() => {}
+                () = tokio::time::sleep_until(self.until) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills the RENAME until it has answered: it may have come through all the same.
+    async fn end_rename(&mut self) {
+        while !self.stage.is(&self.stage.renamed) {
+            kill_statement(self.watch, self.renamer_id).await;
+            tokio::time::sleep(KILL_AGAIN).await;
+        }
+    }
+
+    async fn waits(&mut self, id: u32) -> Result<bool> {
+        let state: Option<Option<String>> = self
+            .watch
+            .first(&format!(
+                "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = {id}"
+            ))
+            .await?;
+        Ok(state.flatten().as_deref() == Some(WAITS_FOR_TABLE))
+    }
+
+    /// A little later, unless there is a reason to stop.
+    async fn go_on(&self) -> Result<()> {
+        let stage = self.stage;
+        if stage.is(&stage.renamed) {
+            return Err(disturbed("the RENAME ended too early"));
+        }
+        if stage.is(&stage.trap_lost) || stage.is(&stage.sprung) {
+            return Err(disturbed("the RENAME did not keep the ghost"));
+        }
+        if Instant::now() >= self.until {
+            return Err(over_budget());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        Ok(())
+    }
+}
+
+/// Waits for the ghost behind the RENAME. Got too early, it is let go and asked for again; got once
+/// armed, it is kept.
+async fn set_trap(trap: &mut Session, ghost: &str, stage: &Stage, go: oneshot::Receiver<()>) {
+    if go.await.is_err() {
+        return;
+    }
+    let read = format!("SELECT 1 FROM {ghost} LIMIT 1");
+    loop {
+        let got = async {
+            trap.execute("START TRANSACTION").await?;
+            trap.execute(&read).await
+        };
+        match got.await {
+            Ok(_) if stage.is(&stage.armed) => return stage.set(&stage.sprung),
+            Ok(_) => {}
+            // The RENAME has come through.
+            Err(failure) if failure.code() == Some(ER_NO_SUCH_TABLE) => return,
+            Err(_) => return stage.set(&stage.trap_lost),
+        }
+        if trap.execute("ROLLBACK").await.is_err() {
+            return stage.set(&stage.trap_lost);
+        }
+        stage.round.fetch_add(1, Ordering::SeqCst);
+        if stage.is(&stage.stop) || stage.is(&stage.renamed) {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// An attempt that may be made again.
+fn disturbed(why: &str) -> Failure {
+    Failure::from_server(ErrorClass::Transient, None, why)
+}

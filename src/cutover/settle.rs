@@ -1,0 +1,128 @@
+//! Brings the names back in order after an attempt with the sentry protocol, or after a crash in one.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::COMMENT;
+use super::catalogue::{Ownership, ownership};
+use super::crew::open_locker;
+use super::sorted::SortedNames;
+use crate::failure::{Context, Failure, Result};
+use crate::mysql::{Server, Session, quote};
+use crate::names::{Names, TableName};
+
+/// How the sentry is known again: a table of its name without this comment is somebody else's, or the
+/// old table.
+pub(super) const SENTRY_COMMENT: &str = "changeling sentry";
+/// How long the renames are tried: a backup may block all DDL for a while.
+const TRY_LIMIT: Duration = Duration::from_secs(600);
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks who is the table and gives ghost and old table the names they should have: to be called before
+/// anything else when a migration goes on after an interruption. Leaves everything as it is when that
+/// cannot be told.
+///
+/// # Errors
+/// What the server answered.
+pub async fn settle(server: &Server, names: &Names) -> Result<Ownership> {
+    let found = ownership(server, names).await?;
+    match found {
+        Ownership::Original => put_back(server, names).await?,
+        Ownership::Swapped => {
+            name_old(server, names).await?;
+        }
+        Ownership::Unknown(_) => {}
+    }
+    Ok(found)
+}
+
+/// The original is the table: drops the sentry and gives the ghost its usual name.
+///
+/// # Errors
+/// What the server answered, after ten minutes of trying if it was a lock.
+pub(super) async fn put_back(server: &Server, names: &Names) -> Result<()> {
+    let sorted = SortedNames::new(&names.original);
+    let remedy = format!(
+        "give the ghost its name back by hand (RENAME TABLE {} TO {}), then start again",
+        quote::table(&sorted.ghost),
+        quote::table(&names.ghost)
+    );
+    retried(async || {
+        let mut session = open_locker(server, TRY_PAUSE).await?;
+        if comment(&mut session, &sorted.sentry).await?.as_deref() == Some(SENTRY_COMMENT) {
+            let drop = format!("{COMMENT}DROP TABLE {}", quote::table(&sorted.sentry));
+            session.execute(&drop).await?;
+        }
+        if comment(&mut session, &sorted.ghost).await?.is_some() {
+            rename(&mut session, &sorted.ghost, &names.ghost).await?;
+        }
+        session.close().await;
+        Ok(())
+    })
+    .await
+    .doing(|| format!("put {} back after a cut-over attempt", names.ghost))
+    .remedy(&remedy)
+}
+
+/// The ghost is the table: gives the old table its usual name. Returns the name that it has.
+///
+/// # Errors
+/// What the server answered, after ten minutes of trying if it was a lock.
+pub(super) async fn name_old(server: &Server, names: &Names) -> Result<TableName> {
+    let sorted = SortedNames::new(&names.original);
+    retried(async || {
+        let mut session = open_locker(server, TRY_PAUSE).await?;
+        if comment(&mut session, &sorted.sentry).await?.is_some() {
+            rename(&mut session, &sorted.sentry, &names.old).await?;
+        }
+        session.close().await;
+        Ok(())
+    })
+    .await
+    .doing(|| format!("rename {} to {}", sorted.sentry, names.old))?;
+    Ok(names.old.clone())
+}
+
+/// The comment of a table, if the table exists.
+async fn comment(session: &mut Session, table: &TableName) -> Result<Option<String>> {
+    session
+        .first(&format!(
+            "SELECT TABLE_COMMENT FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+            quote::string(&table.schema),
+            quote::string(&table.table)
+        ))
+        .await
+}
+
+async fn rename(session: &mut Session, from: &TableName, to: &TableName) -> Result<()> {
+    session
+        .execute(&format!(
+            "{COMMENT}RENAME TABLE {} TO {}",
+            quote::table(from),
+            quote::table(to)
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Again and again while it is a lock or the connection that fails.
+async fn retried(mut attempt: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    let deadline = Instant::now() + TRY_LIMIT;
+    loop {
+        let failure: Failure = match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        let again = failure.is_transient() || failure.is_disconnected();
+        if !again || Instant::now() >= deadline {
+            return Err(failure);
+        }
+        tracing::warn!(
+            event = "cutover_names",
+            "cannot set the names right yet: {failure}"
+        );
+        tokio::time::sleep(TRY_PAUSE).await;
+    }
+}
