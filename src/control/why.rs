@@ -99,6 +99,9 @@ mod tests {
         ThrottleNow {
             source,
             reason: reason.to_string(),
+            subject: String::new(),
+            value: f64::NAN,
+            limit: f64::NAN,
             for_s: 12.3,
         }
     }

@@ -3,10 +3,20 @@
 //! Everything here is read from [`crate::progress::Progress`] and the throttle's journal; nothing here
 //! knows a server.
 
+mod block;
 pub mod eta;
+pub mod gh_ost_line;
+pub mod log;
+pub mod metrics;
+pub mod recorder;
 pub mod status;
+pub mod terminal;
 pub mod text;
+mod watch;
 
 pub use eta::{Forecast, Forecaster};
+pub use recorder::{Attempts, Point};
 pub use status::{StatusSnapshot, StatusSource, ThrottleNow};
+pub use terminal::Screen;
 pub use text::status_text;
+pub use watch::{Lines, watch};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::eta::{Forecast, Forecaster, Sample, Scope};
+use super::recorder::{Attempts, Point, Recorder};
 use crate::names::Names;
 use crate::progress::{Phase, Progress, Wait};
 use crate::throttle::Throttle;
@@ -29,6 +30,9 @@ pub struct StatusSource {
     throttle: OnceLock<Throttle>,
     plan: Mutex<Plan>,
     forecaster: Mutex<Forecaster>,
+    recorder: Mutex<Recorder>,
+    attempts: Mutex<Attempts>,
+    checkpoint_at: Mutex<Option<Instant>>,
 }
 
 /// What the run will do after the copy, as far as it is known.
@@ -45,6 +49,12 @@ pub struct ThrottleNow {
     pub source: &'static str,
     /// The reason in words.
     pub reason: String,
+    /// What was looked at.
+    pub subject: String,
+    /// What was measured; not a number where there is none.
+    pub value: f64,
+    /// The limit; not a number where there is none.
+    pub limit: f64,
     /// For how long already, seconds.
     pub for_s: f64,
 }
@@ -149,6 +159,9 @@ impl StatusSource {
             throttle: OnceLock::new(),
             plan: Mutex::default(),
             forecaster: Mutex::default(),
+            recorder: Mutex::default(),
+            attempts: Mutex::default(),
+            checkpoint_at: Mutex::default(),
         }
     }
 
@@ -164,19 +177,43 @@ impl StatusSource {
 
     /// Tells what will be done after the copy, for the forecast.
     pub fn expect_after_copy(&self, builds_indexes: bool, verifies: bool) {
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Plan {
+        *lock(&self.plan) = Plan {
             builds_indexes,
             verifies,
         };
     }
 
     fn forecaster(&self) -> MutexGuard<'_, Forecaster> {
-        self.forecaster
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.forecaster)
     }
 
-    /// Takes a sample for rates and forecast; to be called once a second.
+    /// Tells of an attempt to cut over, for report and metrics.
+    pub fn attempted(&self, stall: Duration, outcome: impl Into<String>) {
+        let at = self.progress.started.elapsed();
+        lock(&self.attempts).add(at, stall, outcome.into());
+    }
+
+    /// The attempts to cut over.
+    pub fn attempts(&self) -> Attempts {
+        lock(&self.attempts).clone()
+    }
+
+    /// Tells that a checkpoint has been written.
+    pub fn checkpoint_written(&self) {
+        *lock(&self.checkpoint_at) = Some(Instant::now());
+    }
+
+    /// The age of the last checkpoint.
+    pub fn checkpoint_age(&self) -> Option<Duration> {
+        lock(&self.checkpoint_at).map(|at| at.elapsed())
+    }
+
+    /// The record of the run so far.
+    pub fn record(&self) -> Vec<Point> {
+        lock(&self.recorder).points()
+    }
+
+    /// Takes a sample for rates, forecast and record; to be called some times a second.
     pub fn sample(&self) {
         let progress = &self.progress;
         let sample = Sample {
@@ -187,6 +224,28 @@ impl StatusSource {
             verified: progress.rows_verified.get(),
         };
         self.forecaster().sample(sample);
+        let (phase, _) = progress.phase();
+        let stopped = self
+            .throttle
+            .get()
+            .and_then(|throttle| throttle.pace.borrow().stop.as_ref().map(|stop| stop.source));
+        let point = Point {
+            t_s: sample.at.as_secs_f64(),
+            phase: phase.to_string(),
+            rows_copied: sample.copied,
+            rows_verified: sample.verified,
+            changes_received: sample.received,
+            changes_applied: sample.applied,
+            backlog_rows: progress.backlog_rows.get(),
+            backlog_bytes: progress.backlog_bytes.get(),
+            replay_lag_s: seconds(progress.replay_lag_micros.load(Ordering::Relaxed)),
+            replica_lag_s: seconds(progress.replica_lag_micros.load(Ordering::Relaxed)),
+            chunk_rows: progress.chunk_rows.get(),
+            chunk_ms: progress.chunk_micros.get() as f64 / 1e3,
+            speed: self.speed(),
+            stopped: if copy_is_over(phase) { None } else { stopped },
+        };
+        lock(&self.recorder).push(point);
     }
 
     /// Looks.
@@ -224,11 +283,7 @@ impl StatusSource {
             replay_lag_s: seconds(progress.replay_lag_micros.load(Ordering::Relaxed)),
             heartbeat_age_s: heartbeat_age(progress),
             replica_lag_s: seconds(progress.replica_lag_micros.load(Ordering::Relaxed)),
-            position: progress
-                .reader_position
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            position: lock(&progress.reader_position).clone(),
             retries: progress.retries.get(),
             cutover_attempts: progress.cutover_attempts.get(),
             speed: self.speed(),
@@ -268,13 +323,16 @@ impl StatusSource {
             .map(|(reason, since)| ThrottleNow {
                 source: reason.source,
                 reason: reason.to_string(),
+                subject: reason.subject,
+                value: reason.value,
+                limit: reason.limit,
                 for_s: now.saturating_duration_since(since).as_secs_f64(),
             })
             .collect()
     }
 
     fn forecast(&self, phase: Phase, phase_for: Duration, rows_total: u64) -> Option<Forecast> {
-        let plan = *self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = *lock(&self.plan);
         self.forecaster().forecast(&Scope {
             phase,
             rows_total,
@@ -302,6 +360,11 @@ impl StatusSource {
     }
 }
 
+/// What these locks guard is whole at any time, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether the copy has come to its end, by the phase.
 pub fn copy_is_over(phase: Phase) -> bool {
     match phase {
@@ -327,4 +390,46 @@ fn seconds(micros: i64) -> Option<f64> {
 fn heartbeat_age(progress: &Progress) -> Option<f64> {
     let at = Duration::from_micros(progress.heartbeat_at_micros.get());
     (!at.is_zero()).then(|| progress.started.elapsed().saturating_sub(at).as_secs_f64())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::names::TableName;
+
+    /// The status of a run that has just begun.
+    pub(in crate::observe) fn snapshot() -> StatusSnapshot {
+        source().snapshot()
+    }
+
+    /// A source with nothing behind it.
+    pub(in crate::observe) fn source() -> StatusSource {
+        let (_, tunables) = watch::channel(Tunables::default());
+        let names = Names::new(&TableName::new("d", "t"), None, None);
+        StatusSource::new(names, "ADD c INT", "h:3306", Arc::default(), tunables)
+    }
+
+    #[test]
+    fn a_copy_is_never_more_than_whole() {
+        let source = source();
+        source.progress.rows_total.set(100);
+        source.progress.rows_copied.set(205);
+        source.progress.enter(Phase::Copy);
+        let status = source.snapshot();
+        assert!(status.percent < 100.0 && status.rows_total == 205);
+        source.progress.enter(Phase::Verify);
+        assert_eq!(source.snapshot().percent, 100.0);
+    }
+
+    #[test]
+    fn waits_are_seen_until_they_end() {
+        let source = source();
+        let guard = source.progress.wait_for("the lock of d.t");
+        guard.update(Some("connection 42".to_string()), None);
+        let status = source.snapshot();
+        assert_eq!(status.waits[0].what, "the lock of d.t");
+        assert_eq!(status.waits[0].whom.as_deref(), Some("connection 42"));
+        drop(guard);
+        assert!(source.snapshot().waits.is_empty());
+    }
 }

@@ -52,6 +52,19 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// `2026-11-28 13:00:00` of seconds since 1970, UTC.
+pub fn utc(seconds: u64) -> String {
+    let days = i64::try_from(seconds / 86_400).unwrap_or(i64::MAX);
+    let (year, month, day) = crate::mysql::quote::civil_from_days(days);
+    let rest = seconds % 86_400;
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
 /// The whole status, some lines, at most 80 columns except for names and reasons.
 pub fn status_text(status: &StatusSnapshot) -> String {
     let mut out = String::new();
@@ -162,5 +175,6 @@ mod tests {
         assert_eq!(span(3840.0), "1h 4m");
         assert_eq!(span(90_000.0), "1d 1h");
         assert_eq!(span(-5.0), "0 ms");
+        assert_eq!(utc(1_704_067_200 + 86_399), "2024-01-01 23:59:59");
     }
 }

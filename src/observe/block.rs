@@ -1,0 +1,183 @@
+//! What the live block says: some lines of at most 79 characters.
+
+use super::status::StatusSnapshot;
+use super::text::{bytes, finish_text, grouped, span};
+
+/// Characters of the bar.
+const BAR: usize = 30;
+/// What fits into 80 columns.
+const WIDTH: usize = 79;
+
+/// The lines of the block.
+pub fn lines(status: &StatusSnapshot) -> Vec<String> {
+    let mut lines = vec![
+        both_ends(
+            &format!("{} on {}", status.table, status.server),
+            &format!("{} in all", span(status.elapsed_s)),
+        ),
+        work(status),
+        format!(
+            "  {} of {} rows, {} rows/s",
+            grouped(status.rows_copied),
+            grouped(status.rows_total),
+            grouped(status.rows_per_s as u64)
+        ),
+        replay(status),
+    ];
+    if let Some(lag) = status.replica_lag_s {
+        lines.push(format!("  replicas {} behind at most", span(lag)));
+    }
+    lines.push(format!("  finished {}", finish_text(status)));
+    lines.extend(hindrances(status));
+    lines
+}
+
+/// The phase with its bar.
+fn work(status: &StatusSnapshot) -> String {
+    let (done, percent) = match status.phase.as_str() {
+        "verify" => {
+            let share = status.rows_verified as f64 / status.rows_copied.max(1) as f64;
+            (share.min(0.999), share.min(0.999) * 100.0)
+        }
+        _ => (status.percent / 100.0, status.percent),
+    };
+    let full = (done.clamp(0.0, 1.0) * BAR as f64) as usize;
+    format!(
+        "  {:<10} [{}{}] {percent:>5.1} %  for {}",
+        status.phase,
+        "#".repeat(full),
+        ".".repeat(BAR - full),
+        span(status.phase_s)
+    )
+}
+
+fn replay(status: &StatusSnapshot) -> String {
+    let lag = match status.replay_lag_s {
+        Some(lag) => format!("{} behind", span(lag)),
+        None => "not heard of yet".to_string(),
+    };
+    let waiting = if status.backlog_rows > 0 {
+        format!(
+            ", {} rows ({}) waiting",
+            grouped(status.backlog_rows),
+            bytes(status.backlog_bytes)
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "  replay {} changes, {lag}{waiting}",
+        grouped(status.changes_applied)
+    )
+}
+
+/// What stands in the way, in words.
+fn hindrances(status: &StatusSnapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    for wait in status.waits.iter().take(2) {
+        let whom = wait
+            .whom
+            .as_ref()
+            .map_or(String::new(), |whom| format!(", held by {whom}"));
+        lines.push(format!(
+            "  waits for {} for {}{whom}",
+            wait.what,
+            span(wait.for_s)
+        ));
+    }
+    if let Some(stop) = status.throttled.first() {
+        lines.push(format!(
+            "  stopped for {}: {}",
+            span(stop.for_s),
+            stop.reason
+        ));
+    } else if status.speed < 0.995 {
+        lines.push(format!(
+            "  at {:.0} % of its speed to stay below the limits",
+            status.speed * 100.0
+        ));
+    }
+    if status.postponed {
+        lines.push("  the cut-over waits for `ctl cut-over`".to_string());
+    }
+    lines
+}
+
+/// One text at each end of a line; the left one is cut when both do not fit.
+fn both_ends(left: &str, right: &str) -> String {
+    let room = WIDTH.saturating_sub(right.chars().count() + 2);
+    let left: String = if left.chars().count() > room {
+        let mut cut: String = left.chars().take(room.saturating_sub(1)).collect();
+        cut.push('…');
+        cut
+    } else {
+        left.to_string()
+    };
+    let gap = WIDTH - left.chars().count() - right.chars().count();
+    format!("{left}{}{right}", " ".repeat(gap))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::eta::Forecast;
+    use super::super::status::tests::snapshot;
+    use super::super::status::{ThrottleNow, WaitNow};
+    use super::*;
+
+    #[test]
+    fn the_block_fits_into_80_columns() {
+        let mut status = snapshot();
+        status.table = format!("{}.{}", "d".repeat(64), "t".repeat(64));
+        status.phase = "copy".to_string();
+        status.percent = 43.2;
+        status.rows_copied = 4_321_000_000;
+        status.rows_total = 10_000_000_000;
+        status.rows_per_s = 123_456.7;
+        status.changes_applied = 12_345_678;
+        status.replay_lag_s = Some(0.2);
+        status.backlog_rows = 123_456;
+        status.backlog_bytes = 12_345_678;
+        status.replica_lag_s = Some(1.25);
+        status.forecast = Some(Forecast {
+            p50_s: 40_000.0,
+            p90_s: 50_000.0,
+        });
+        let lines = lines(&status);
+        for line in &lines {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+        assert_eq!(
+            lines[1],
+            "  copy       [############..................]  43.2 %  for 0 ms"
+        );
+        assert_eq!(
+            lines[3],
+            "  replay 12,345,678 changes, 200 ms behind, 123,456 rows (11.8 MiB) waiting"
+        );
+        assert_eq!(lines[5], "  finished in 11h 6m to 13h 53m");
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_said() {
+        let mut status = snapshot();
+        status.throttled = vec![ThrottleNow {
+            source: "lag",
+            reason: "lag of replica r:1 is 3.2s, limit 1.5s".into(),
+            subject: "replica r:1".into(),
+            value: 3.2,
+            limit: 1.5,
+            for_s: 4.0,
+        }];
+        status.waits = vec![WaitNow {
+            what: "the lock of d.t".into(),
+            whom: Some("connection 42".into()),
+            next: None,
+            for_s: 0.1,
+        }];
+        status.postponed = true;
+        let text = lines(&status).join("\n");
+        assert!(text.contains("stopped for 4.0 s: lag of replica r:1 is 3.2s, limit 1.5s"));
+        assert!(text.contains("waits for the lock of d.t for 100 ms, held by connection 42"));
+        assert!(text.contains("ctl cut-over"));
+    }
+}
