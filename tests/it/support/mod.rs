@@ -17,5 +17,5 @@ pub use client::Client;
 pub use compare::{assert_same_rows, compare_tables};
 pub use database::TestDb;
 pub use program::{Live, Program, Run};
-pub use server::{TestServer, both, server};
+pub use server::{TestServer, both, is_wanted, server, setting};
 pub use wait::eventually;

@@ -1,8 +1,10 @@
 //! Servers from `testenv/`.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use changeling::mysql::{ConnectOptions, Flavour};
@@ -46,19 +48,31 @@ pub fn server(name: &'static str) -> &'static TestServer {
 
 /// Runs `test` on the primary of each flavour, one after the other.
 pub async fn both(test: impl AsyncFn(&'static TestServer)) {
-    let only = std::env::var("CHANGELING_TEST_ON").unwrap_or_default();
+    for (flavour, name) in [("mysql", "mysql-primary"), ("mariadb", "mariadb-primary")] {
+        if is_wanted(flavour) {
+            println!("-- on {name}");
+            test(server(name)).await;
+        }
+    }
+}
+
+/// Whether tests on this flavour are to run: all, unless `CHANGELING_TEST_ON` says which.
+pub fn is_wanted(flavour: &str) -> bool {
+    let only: String = setting("CHANGELING_TEST_ON").unwrap_or_else(|| "both".to_string());
     assert!(
-        matches!(only.as_str(), "" | "both" | "mysql" | "mariadb"),
+        matches!(only.as_str(), "both" | "mysql" | "mariadb"),
         "CHANGELING_TEST_ON is mysql, mariadb or both, not {only}"
     );
-    if only != "mariadb" {
-        println!("-- on mysql-primary");
-        test(server("mysql-primary")).await;
-    }
-    if only != "mysql" {
-        println!("-- on mariadb-primary");
-        test(server("mariadb-primary")).await;
-    }
+    only == "both" || only == flavour
+}
+
+/// A value from the environment; empty is missing.
+pub fn setting<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|error| panic!("{name}={text}: {error}")),
+    )
 }
 
 impl TestServer {
