@@ -6,7 +6,8 @@ use crate::chunk::Chunk;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::Session;
 use crate::walk::Side;
-use crate::walk::chunker::{Keyed, ends};
+use crate::walk::bounds::ends;
+use crate::walk::chunker::Keyed;
 use crate::walk::keys::describe;
 
 /// How many rows are named.

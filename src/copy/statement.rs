@@ -276,12 +276,12 @@ pub(super) fn insert_select(plan: &CopyPlan, chunk: &Chunk, locking: &str) -> St
         .map(|pair| pair.select_expression())
         .collect();
     format!(
-        "INSERT IGNORE INTO {} ({}) SELECT {} FROM {} WHERE {} ORDER BY {} {locking}",
+        "INSERT IGNORE INTO {} ({}) SELECT {} FROM {} WHERE {}{} {locking}",
         quote::table(&plan.ghost.name),
         quote::idents(plan.map.target_names()),
         expressions.join(", "),
         table.from_clause(),
         bounds::within(&plan.key, Side::Source, chunk),
-        bounds::order_by(&plan.key, Side::Source, false),
+        bounds::ordered(&plan.key, Side::Source, chunk),
     )
 }

@@ -62,6 +62,18 @@ pub struct End<'a> {
 
 /// The condition that a row's key lies in a chunk.
 pub fn within(key: &MigrationKey, side: Side, chunk: &Chunk) -> String {
+    let (lower, upper) = ends(chunk);
+    range(key, side, lower, upper)
+}
+
+/// ` ORDER BY …` for the rows of a chunk, see [`order_by`].
+pub fn ordered(key: &MigrationKey, side: Side, chunk: &Chunk) -> String {
+    let (lower, upper) = ends(chunk);
+    order_by(key, side, lower, upper, false)
+}
+
+/// The two ends of a chunk.
+pub fn ends(chunk: &Chunk) -> (Option<End<'_>>, Option<End<'_>>) {
     let lower = chunk.lower.as_ref().map(|key| End {
         key,
         included: true,
@@ -70,7 +82,7 @@ pub fn within(key: &MigrationKey, side: Side, chunk: &Chunk) -> String {
         key,
         included: chunk.upper_included,
     });
-    range(key, side, lower, upper)
+    (lower, upper)
 }
 
 /// The condition that a row's key lies between two ends, in the order of the original's index. `TRUE`
@@ -81,17 +93,11 @@ pub fn range(
     lower: Option<End<'_>>,
     upper: Option<End<'_>>,
 ) -> String {
+    let from = equal_columns(lower, upper);
     let mut parts = Vec::new();
-    let mut from = 0;
     if let (Some(lower), Some(upper)) = (lower, upper) {
-        while from < key.columns.len() && lower.key.0[from] == upper.key.0[from] {
-            parts.push(compare(
-                &key.columns[from],
-                side,
-                Order::Equal,
-                &lower.key.0[from],
-            ));
-            from += 1;
+        for (column, cell) in key.columns.iter().zip(&lower.key.0).take(from) {
+            parts.push(compare(column, side, Order::Equal, cell));
         }
         if from == key.columns.len() && !(lower.included && upper.included) {
             return "FALSE".to_string();
@@ -145,10 +151,20 @@ pub fn any_of(key: &MigrationKey, side: Side, values: &[&Key]) -> String {
     format!("({})", each.join(" OR "))
 }
 
-/// The key's columns as ORDER BY has them, in the order of the original's index, or backwards.
-pub fn order_by(key: &MigrationKey, side: Side, backwards: bool) -> String {
-    key.columns
+/// ` ORDER BY …` in the order of the original's index, or backwards, for rows of a range. Columns that
+/// are the same at both ends are left out: for an ENUM that is compared with a number, neither server
+/// sees that it is constant, and would sort.
+pub fn order_by(
+    key: &MigrationKey,
+    side: Side,
+    lower: Option<End<'_>>,
+    upper: Option<End<'_>>,
+    backwards: bool,
+) -> String {
+    let columns: Vec<String> = key
+        .columns
         .iter()
+        .skip(equal_columns(lower, upper))
         .map(|column| {
             let name = side.column(column);
             match column.descending != backwards {
@@ -156,8 +172,25 @@ pub fn order_by(key: &MigrationKey, side: Side, backwards: bool) -> String {
                 false => name,
             }
         })
-        .collect::<Vec<_>>()
-        .join(", ")
+        .collect();
+    match columns.is_empty() {
+        true => String::new(),
+        false => format!(" ORDER BY {}", columns.join(", ")),
+    }
+}
+
+/// How many leading columns are the same at both ends.
+fn equal_columns(lower: Option<End<'_>>, upper: Option<End<'_>>) -> usize {
+    match (lower, upper) {
+        (Some(lower), Some(upper)) => lower
+            .key
+            .0
+            .iter()
+            .zip(&upper.key.0)
+            .take_while(|(lower, upper)| lower == upper)
+            .count(),
+        _ => 0,
+    }
 }
 
 /// A comparison in the order of the index.

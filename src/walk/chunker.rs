@@ -46,7 +46,8 @@ impl Keyed<'_> {
     /// # Errors
     /// What the server answered.
     pub async fn last_key(&self, session: &mut Session) -> Result<Option<Key>> {
-        self.first_of(session, "TRUE", true, 0).await
+        let sql = self.bound_query(None, None, true, 0);
+        self.ask(session, &sql).await
     }
 
     /// The key that has `offset` keys before it in the range; `None` if the range has fewer.
@@ -60,36 +61,37 @@ impl Keyed<'_> {
         upper: Option<End<'_>>,
         offset: u64,
     ) -> Result<Option<Key>> {
-        let range = bounds::range(self.key, self.side, lower, upper);
-        self.first_of(session, &range, false, offset).await
+        let sql = self.bound_query(lower, upper, false, offset);
+        self.ask(session, &sql).await
     }
 
-    async fn first_of(
-        &self,
-        session: &mut Session,
-        condition: &str,
-        backwards: bool,
-        offset: u64,
-    ) -> Result<Option<Key>> {
-        let sql = self.bound_query(condition, backwards, offset);
-        let rows = session.query_binary(&sql).await?;
+    async fn ask(&self, session: &mut Session, sql: &str) -> Result<Option<Key>> {
+        let rows = session.query_binary(sql).await?;
         rows.first()
             .map(|row| keys::read(self.key, self.side, row))
             .transpose()
     }
 
-    /// The text of a query for one key.
-    pub fn bound_query(&self, condition: &str, backwards: bool, offset: u64) -> String {
+    /// The text of a query for one key of a range.
+    pub fn bound_query(
+        &self,
+        lower: Option<End<'_>>,
+        upper: Option<End<'_>>,
+        backwards: bool,
+        offset: u64,
+    ) -> String {
         format!(
-            "SELECT {} FROM {} WHERE {condition} ORDER BY {} LIMIT 1 OFFSET {offset}",
+            "SELECT {} FROM {} WHERE {}{} LIMIT 1 OFFSET {offset}",
             keys::select_list(self.key, self.side),
             self.from_clause(),
-            bounds::order_by(self.key, self.side, backwards),
+            bounds::range(self.key, self.side, lower, upper),
+            bounds::order_by(self.key, self.side, lower, upper, backwards),
         )
     }
 
     /// Cuts a piece of at most `rows` rows off the front of a range: the piece, and what is left of the
-    /// range, if anything.
+    /// range, if anything. A piece of one row is that very key: a locking read of a range also locks the
+    /// row behind it for a moment, and so would wait for it.
     ///
     /// # Errors
     /// What the server answered.
@@ -99,9 +101,23 @@ impl Keyed<'_> {
         range: &Chunk,
         rows: u64,
     ) -> Result<(Chunk, Option<Chunk>)> {
-        let (lower, upper) = ends(range);
+        let (lower, upper) = bounds::ends(range);
+        let first = match rows {
+            1 => self.key_at(session, lower, upper, 0).await?,
+            _ => None,
+        };
+        let only = |piece: Chunk| match &first {
+            Some(key) => Chunk {
+                lower: Some(key.clone()),
+                upper: Some(key.clone()),
+                upper_included: true,
+                rows_expected: 1,
+                ..piece
+            },
+            None => piece,
+        };
         let Some(at) = self.key_at(session, lower, upper, rows).await? else {
-            return Ok((range.clone(), None));
+            return Ok((only(range.clone()), None));
         };
         let piece = Chunk {
             upper: Some(at.clone()),
@@ -114,21 +130,8 @@ impl Keyed<'_> {
             rows_expected: range.rows_expected.saturating_sub(rows),
             ..range.clone()
         };
-        Ok((piece, Some(left)))
+        Ok((only(piece), Some(left)))
     }
-}
-
-/// The two ends of a range.
-pub fn ends(chunk: &Chunk) -> (Option<End<'_>>, Option<End<'_>>) {
-    let lower = chunk.lower.as_ref().map(|key| End {
-        key,
-        included: true,
-    });
-    let upper = chunk.upper.as_ref().map(|key| End {
-        key,
-        included: chunk.upper_included,
-    });
-    (lower, upper)
 }
 
 /// The task that fetches bounds.

@@ -71,8 +71,9 @@ async fn duplicates_under_new_keys_are_named_before_the_copy() {
         ),
     ];
     both(async |server| {
+        let db = TestDb::create(server, "duplicates").await;
         for (columns, rows, alter, expected) in cases {
-            let db = TestDb::create(server, "duplicates").await;
+            db.sql("DROP TABLE IF EXISTS t, _t_gho").await;
             db.sql(format!("CREATE TABLE t ({columns})")).await;
             db.sql(format!("INSERT INTO t VALUES {rows}")).await;
             let tables = Tables::new(&db, alter).await;

@@ -41,13 +41,14 @@ async fn rows_that_do_not_fit_are_named() {
         ),
     ];
     both(async |server| {
+        let db = TestDb::create(server, "fits").await;
+        db.sql("CREATE TABLE seq (n INT PRIMARY KEY)").await;
+        let numbers: Vec<String> = (1..=100).map(|n| format!("({n})")).collect();
+        db.sql(format!("INSERT INTO seq VALUES {}", numbers.join(", ")))
+            .await;
         for (columns, rows, alter, expected) in cases {
-            let db = TestDb::create(server, "fits").await;
+            db.sql("DROP TABLE IF EXISTS t, _t_gho").await;
             db.sql(format!("CREATE TABLE t ({columns})")).await;
-            db.sql("CREATE TABLE seq (n INT PRIMARY KEY)").await;
-            let numbers: Vec<String> = (1..=100).map(|n| format!("({n})")).collect();
-            db.sql(format!("INSERT INTO seq VALUES {}", numbers.join(", ")))
-                .await;
             db.sql(format!("INSERT INTO t {rows}")).await;
             let tables = Tables::new(&db, alter).await;
             let failure = tables.copy(1000).await.unwrap_err();

@@ -70,10 +70,11 @@ const FAMILIES: &[(&str, &str)] = &[
 #[tokio::test]
 async fn every_kind_of_key_is_walked_without_gap_or_overlap() {
     both(async |server| {
+        let db = TestDb::create(server, "keys").await;
+        db.sql("SET SESSION sql_mode = '', time_zone = '+00:00'")
+            .await;
         for (columns, rows) in FAMILIES {
-            let db = TestDb::create(server, "keys").await;
-            db.sql("SET SESSION sql_mode = '', time_zone = '+00:00'")
-                .await;
+            db.sql("DROP TABLE IF EXISTS t, _t_gho").await;
             db.sql(format!(
                 "CREATE TABLE t ({columns}, v VARCHAR(10) NOT NULL DEFAULT 'x')"
             ))

@@ -3,4 +3,7 @@
 mod duplicates;
 mod fits;
 mod keys;
+mod locks;
+mod plans;
 mod setup;
+mod steering;
