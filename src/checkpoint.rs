@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chunk::{Chunk, LowWatermark};
 use crate::coordinates::Coordinates;
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::key::Key;
@@ -46,6 +47,9 @@ pub struct Checkpoint {
     pub stage: Stage,
     /// The end of the contiguous finished prefix of the copy, as hex of the key's bytes.
     pub watermark: Option<String>,
+    /// Chunks that must be verified in any case.
+    #[serde(default)]
+    pub suspects: Vec<Range>,
     /// Everything up to here is in the ghost.
     pub applied: String,
     /// Indexes that are left to build, as clauses of an ALTER.
@@ -58,19 +62,68 @@ pub struct Checkpoint {
     pub started_micros: u64,
 }
 
+/// A chunk, as kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Its first key, as hex of the key's bytes.
+    pub lower: Option<String>,
+    /// Its end.
+    pub upper: Option<String>,
+    /// Whether the end belongs to it.
+    pub upper_included: bool,
+}
+
+impl Range {
+    /// The kept form of a chunk.
+    pub fn of(chunk: &Chunk) -> Range {
+        Range {
+            lower: chunk.lower.as_ref().map(watermark_text),
+            upper: chunk.upper.as_ref().map(watermark_text),
+            upper_included: chunk.upper_included,
+        }
+    }
+
+    /// The chunk again.
+    ///
+    /// # Errors
+    /// Bytes that are no key: the table was damaged.
+    pub fn chunk(&self) -> Result<Chunk> {
+        let key = |text: &Option<String>| text.as_deref().map(key_of_text).transpose();
+        Ok(Chunk {
+            number: 0,
+            lower: key(&self.lower)?,
+            upper: key(&self.upper)?,
+            upper_included: self.upper_included,
+            rows_expected: 0,
+        })
+    }
+}
+
 impl Checkpoint {
+    /// The low watermark that the copy goes on from.
+    ///
+    /// # Errors
+    /// Bytes that are no key: the table was damaged.
+    pub fn low_watermark(&self) -> Result<LowWatermark> {
+        Ok(LowWatermark {
+            next: self.watermark_key()?,
+            finished: self.stage != Stage::Copy,
+            chunks: 0,
+            rows: self.rows_copied,
+            suspects: self
+                .suspects
+                .iter()
+                .map(Range::chunk)
+                .collect::<Result<_>>()?,
+        })
+    }
+
     /// The watermark as a key.
     ///
     /// # Errors
     /// Bytes that are no key: the table was damaged.
     pub fn watermark_key(&self) -> Result<Option<Key>> {
-        let Some(hex) = &self.watermark else {
-            return Ok(None);
-        };
-        unhex(hex)
-            .and_then(|bytes| Key::from_bytes(&bytes))
-            .map(Some)
-            .ok_or_else(|| damaged("its watermark is no key"))
+        self.watermark.as_deref().map(key_of_text).transpose()
     }
 
     /// The applied coordinates.
@@ -90,6 +143,12 @@ pub fn watermark_text(key: &Key) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+fn key_of_text(text: &str) -> Result<Key> {
+    unhex(text)
+        .and_then(|bytes| Key::from_bytes(&bytes))
+        .ok_or_else(|| damaged("a key in it cannot be read"))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -240,6 +299,7 @@ mod tests {
             ghost: String::new(),
             stage: Stage::Copy,
             watermark: Some(watermark_text(&key)),
+            suspects: vec![],
             applied: "file b.1:4".into(),
             deferred: vec![],
             rows_copied: 5,

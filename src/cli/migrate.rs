@@ -55,8 +55,12 @@ impl StatementArgs {
         let parsed = AlterStatement::parse(&text)
             .map_err(|failure| failure.kind_is(crate::failure::FailureKind::Usage))
             .doing(|| "read the ALTER")?;
-        let schema = self.database.clone().or_else(|| parsed.schema().map(String::from));
-        let table = self.table.clone().or_else(|| parsed.table().map(String::from));
+        let (schema_written, table_written) = match parsed.table {
+            Some((schema, table)) => (schema, Some(table)),
+            None => (None, None),
+        };
+        let schema = self.database.clone().or(schema_written);
+        let table = self.table.clone().or(table_written);
         match (schema, table) {
             (Some(schema), Some(table)) => Ok((TableName::new(schema, table), text)),
             (None, _) => Err(Failure::usage("no schema is given")

@@ -1,0 +1,146 @@
+//! Writes the checkpoint every few seconds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{self, Checkpoint, Stage};
+use crate::chunk::LowWatermark;
+use crate::failure::Result;
+use crate::mysql::{Purpose, Server, Session};
+use crate::names::TableName;
+use crate::progress::Progress;
+use crate::replay::Backlog;
+
+/// How long writing a checkpoint is tried while the server is away. Short, since a run that is told to
+/// stop waits for it; the next interval tries again as long as [`STALE_MAX`] has not passed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A run that has not been able to write a checkpoint for so long stops.
+const STALE_MAX: Duration = Duration::from_secs(600);
+
+/// Gathers what a resume needs, and writes it.
+pub struct Checkpointer {
+    server: Server,
+    table: TableName,
+    backlog: Arc<Backlog>,
+    progress: Arc<Progress>,
+    watermark: watch::Receiver<LowWatermark>,
+    fixed: Mutex<Checkpoint>,
+}
+
+impl Checkpointer {
+    /// A writer that begins with what `first` says.
+    pub fn new(
+        server: Server,
+        table: TableName,
+        backlog: Arc<Backlog>,
+        progress: Arc<Progress>,
+        watermark: watch::Receiver<LowWatermark>,
+        first: Checkpoint,
+    ) -> Checkpointer {
+        Checkpointer {
+            server,
+            table,
+            backlog,
+            progress,
+            watermark,
+            fixed: Mutex::new(first),
+        }
+    }
+
+    /// The run has come further; written with the next checkpoint.
+    pub fn reach(&self, stage: Stage, deferred_left: Vec<String>) {
+        let mut fixed = self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+        fixed.stage = stage;
+        fixed.deferred = deferred_left;
+    }
+
+    /// What is true now. The watermark and the coordinates are both read before the checkpoint is
+    /// written, each claims only what is in the ghost, so their order does not matter.
+    fn now(&self) -> Checkpoint {
+        let mut checkpoint = self
+            .fixed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let watermark = self.watermark.borrow().clone();
+        if let Some(key) = &watermark.next {
+            checkpoint.watermark = Some(checkpoint::watermark_text(key));
+        }
+        checkpoint.suspects = watermark
+            .suspects
+            .iter()
+            .map(checkpoint::Range::of)
+            .collect();
+        checkpoint.applied = self.backlog.applied().to_string();
+        checkpoint.rows_copied = self.progress.rows_copied.get();
+        checkpoint
+    }
+
+    /// Writes a checkpoint now.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn write(&self, session: &mut Session) -> Result<()> {
+        checkpoint::write(session, &self.table, &self.now()).await
+    }
+
+    /// Writes one every `interval`, and a last one when cancelled.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be written: the run would promise a resume that is not there.
+    pub async fn run(&self, interval: Duration, cancel: &CancellationToken) -> Result<()> {
+        let mut session = None;
+        let mut written = tokio::time::Instant::now();
+        loop {
+            let last = tokio::select! {
+                () = tokio::time::sleep(interval) => false,
+                () = cancel.cancelled() => true,
+            };
+            match self.write_patiently(&mut session).await {
+                Ok(()) => written = tokio::time::Instant::now(),
+                Err(failure) if last || written.elapsed() >= STALE_MAX => return Err(failure),
+                Err(failure) if failure.is_disconnected() || failure.is_transient() => {
+                    tracing::warn!(event = "checkpoint_late", "checkpoint not written: {failure}");
+                }
+                Err(failure) => return Err(failure),
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Opens the session again if it was lost, as long as patience lasts.
+    async fn write_patiently(
+        &self,
+        session: &mut Option<Session>,
+    ) -> Result<()> {
+        let start = tokio::time::Instant::now();
+        loop {
+            let attempt = async {
+                let open = match session.take() {
+                    Some(open) => open,
+                    None => self.server.session(Purpose::Monitor).await?,
+                };
+                let open = session.insert(open);
+                self.write(open).await
+            };
+            let Err(failure) = attempt.await else {
+                return Ok(());
+            };
+            if failure.is_disconnected() {
+                *session = None;
+            } else if !failure.is_transient() {
+                return Err(failure);
+            }
+            if start.elapsed() >= PATIENCE {
+                return Err(failure);
+            }
+            tracing::debug!(event = "checkpoint_retry", "checkpoint not written yet: {failure}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}

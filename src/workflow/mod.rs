@@ -1,0 +1,15 @@
+//! The stories, each readable from top to bottom, and the steps they share.
+//!
+//! A story hands engines their channels and waits for them; it has no SQL of its own.
+
+mod checkpointer;
+mod ending;
+mod engines;
+mod last_changes;
+mod migrate;
+mod prepare;
+mod run;
+
+pub use ending::{Ending, OriginalTable};
+pub use migrate::{Summary, migrate};
+pub use run::Run;
