@@ -1,0 +1,120 @@
+//! What the cut-over asks of replay, answered by the engines of this run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::changelog;
+use crate::cutover::{LastChanges, Readiness};
+use crate::failure::{ErrorClass, Failure, Result};
+use crate::mysql::{Purpose, Server, Session};
+use crate::names::{Names, TableName};
+use crate::pace::Pace;
+use crate::replay::{Backlog, Replay};
+
+/// Replay, the changelog and the throttle, as the cut-over sees them.
+pub struct Rest {
+    server: Server,
+    names: Names,
+    backlog: Arc<Backlog>,
+    replay: Arc<Replay>,
+    pace: watch::Receiver<Pace>,
+    /// Writes markers; opened before the lock is asked for.
+    marker_session: Mutex<Option<Session>>,
+    markers: AtomicU64,
+    prefix: String,
+}
+
+impl Rest {
+    /// The engines of a run. `prefix` makes markers unique among runs on one changelog table.
+    pub fn new(
+        server: Server,
+        names: Names,
+        backlog: Arc<Backlog>,
+        replay: Arc<Replay>,
+        pace: watch::Receiver<Pace>,
+        prefix: String,
+    ) -> Rest {
+        Rest {
+            server,
+            names,
+            backlog,
+            replay,
+            pace,
+            marker_session: Mutex::new(None),
+            markers: AtomicU64::new(0),
+            prefix,
+        }
+    }
+
+    /// Writes a marker and returns its name.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn write_marker(&self) -> Result<String> {
+        let number = self.markers.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", self.prefix);
+        let mut slot = self.marker_session.lock().await;
+        let mut session = match slot.take() {
+            Some(session) => session,
+            None => self.server.session(Purpose::Monitor).await?,
+        };
+        changelog::write_marker(&mut session, &self.names.changelog, &name).await?;
+        *slot = Some(session);
+        Ok(name)
+    }
+}
+
+impl LastChanges for Rest {
+    async fn quiesce(&self) -> Result<()> {
+        let mut slot = self.marker_session.lock().await;
+        if slot.is_none() {
+            *slot = Some(self.server.session(Purpose::Monitor).await?);
+        }
+        drop(slot);
+        self.replay.suspend().await
+    }
+
+    async fn marker(&self, deadline: Instant) -> Result<()> {
+        let name = self.write_marker().await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.backlog
+            .marker_received(&name, left)
+            .await
+            .map_err(|failure| {
+                Failure::from_server(ErrorClass::Transient, None, failure.to_string())
+                    .doing("wait for the marker to come back through the binlog")
+            })
+    }
+
+    async fn apply_rest(&self, session: &mut Session, ghost: &TableName) -> Result<u64> {
+        self.replay.apply_rest(session, ghost).await
+    }
+
+    async fn check_last(&self, _session: &mut Session, _ghost: &TableName) -> Result<()> {
+        Ok(())
+    }
+
+    fn resume(&self) {
+        self.replay.resume();
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness {
+            lag: self.backlog.lag(),
+            backlog_rows: self.backlog.rows() as u64,
+            hindrance: self
+                .pace
+                .borrow()
+                .stop
+                .as_ref()
+                .map(|reason| format!("throttled: {reason}")),
+        }
+    }
+
+    fn own_sessions(&self) -> Vec<u32> {
+        self.replay.session_ids()
+    }
+}

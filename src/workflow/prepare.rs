@@ -1,0 +1,133 @@
+//! From an approved statement to a ghost with its map and key: anew, or as an interrupted run left them.
+
+use std::sync::Arc;
+
+use super::run::Run;
+use crate::alter::{AlterStatement, ghost};
+use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::mysql::Purpose;
+use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition};
+
+/// Both tables, and what connects them.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The original.
+    pub original: Arc<TableDefinition>,
+    /// The ghost, as it is now: indexes that come later are not in it.
+    pub ghost: Arc<TableDefinition>,
+    /// Which column goes where.
+    pub map: Arc<ColumnMap>,
+    /// What identifies a row.
+    pub key: Arc<MigrationKey>,
+    /// Indexes that are built after the copy, as clauses.
+    pub deferred: Vec<String>,
+    /// What an interrupted run left, if this one goes on from there.
+    pub resumed: Option<Checkpoint>,
+    /// `definition_identity` of the ghost before deferred indexes.
+    pub ghost_identity: String,
+}
+
+/// Creates the helper tables and the ghost.
+///
+/// # Errors
+/// What the server answered; the run then removes what was created.
+pub async fn fresh(
+    run: &Run,
+    original: &TableDefinition,
+    alter: &AlterStatement,
+    defer: bool,
+) -> Result<Prepared> {
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    crate::changelog::create(&mut session, &run.names.changelog).await?;
+    checkpoint::create(&mut session, &run.names.checkpoint).await?;
+    let built = ghost::create_ghost(&mut session, &run.names, original, alter, defer)
+        .await
+        .doing(|| format!("create the ghost table {}", run.names.ghost))?;
+    session.close().await;
+    connect_tables(original.clone(), built.definition, alter, built.deferred, None)
+}
+
+/// Takes up the tables of an interrupted run, after proving that they are what its checkpoint says.
+///
+/// # Errors
+/// [`FailureKind::Refused`] with the difference said.
+pub async fn resumed(
+    run: &Run,
+    original: &TableDefinition,
+    alter: &AlterStatement,
+    found: Checkpoint,
+) -> Result<Prepared> {
+    let refuse = |what: String| {
+        Failure::new(FailureKind::Refused, what)
+            .remedy("begin anew with --restart, or give the statement of the interrupted run")
+    };
+    let statement = alter.clauses_sql();
+    if found.statement != statement {
+        return Err(refuse(format!(
+            "an interrupted run of another statement left its tables: `{}`",
+            found.statement
+        )));
+    }
+    if found.original != definition_identity(&original.create_statement) {
+        return Err(refuse(format!(
+            "the definition of {} has changed since the run was interrupted",
+            run.names.original
+        )));
+    }
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    let ghost = schema::load::load(&mut session, &run.names.ghost)
+        .await?
+        .ok_or_else(|| {
+            refuse(format!(
+                "the checkpoint is there, but the ghost table {} is not",
+                run.names.ghost
+            ))
+        })?;
+    session.close().await;
+    let identity = definition_identity(&ghost.create_statement);
+    let mut deferred = found.deferred.clone();
+    if identity != found.ghost {
+        // The interruption may have come after the index build and before the next checkpoint.
+        if found.stage == Stage::Copy || !ghost::has_indexes(&ghost, &deferred) {
+            return Err(refuse(format!(
+                "the ghost table {} is not as the interrupted run left it",
+                run.names.ghost
+            )));
+        }
+        deferred.clear();
+    }
+    let ghost_identity = found.ghost.clone();
+    let mut prepared = connect_tables(original.clone(), ghost, alter, deferred, Some(found))?;
+    prepared.ghost_identity = ghost_identity;
+    Ok(prepared)
+}
+
+fn connect_tables(
+    original: TableDefinition,
+    ghost: TableDefinition,
+    alter: &AlterStatement,
+    deferred: Vec<String>,
+    resumed: Option<Checkpoint>,
+) -> Result<Prepared> {
+    let map = ColumnMap::build(&original, &ghost, &alter.column_moves())?;
+    let key = MigrationKey::choose(&original, &ghost, &map).map_err(|reasons| {
+        Failure::new(
+            FailureKind::Refused,
+            format!(
+                "no key identifies a row in both tables: {}",
+                reasons.join("; ")
+            ),
+        )
+        .remedy("keep, or first add, a NOT NULL unique key that both definitions have")
+    })?;
+    Ok(Prepared {
+        ghost_identity: definition_identity(&ghost.create_statement),
+        original: Arc::new(original),
+        ghost: Arc::new(ghost),
+        map: Arc::new(map),
+        key: Arc::new(key),
+        deferred,
+        resumed,
+    })
+}
