@@ -3,8 +3,10 @@
 //! A story hands engines their channels and waits for them; it has no SQL of its own.
 
 mod checkpointer;
+mod desk;
 mod ending;
 mod engines;
+mod finish;
 mod last_changes;
 mod migrate;
 mod prepare;

@@ -24,6 +24,8 @@ pub struct Prepared {
     pub deferred: Vec<String>,
     /// What an interrupted run left, if this one goes on from there.
     pub resumed: Option<Checkpoint>,
+    /// The ALTER, as printed.
+    pub statement: String,
     /// `definition_identity` of the ghost before deferred indexes.
     pub ghost_identity: String,
 }
@@ -122,6 +124,7 @@ fn connect_tables(
         .remedy("keep, or first add, a NOT NULL unique key that both definitions have")
     })?;
     Ok(Prepared {
+        statement: alter.clauses_sql(),
         ghost_identity: definition_identity(&ghost.create_statement),
         original: Arc::new(original),
         ghost: Arc::new(ghost),

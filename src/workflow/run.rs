@@ -1,10 +1,11 @@
 //! What every step of a run shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::ending::OriginalTable;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::Server;
 use crate::names::Names;
@@ -25,8 +26,17 @@ pub struct Run {
     pub progress: Arc<Progress>,
     /// What may be changed while running.
     pub tunables: watch::Sender<Tunables>,
-    /// Cancelled when the run is to stop resumably.
+    /// Cancelled when the run is to stop.
     pub stop: CancellationToken,
+    marks: Mutex<Marks>,
+}
+
+/// What the end of the run must know.
+#[derive(Debug)]
+struct Marks {
+    original: OriginalTable,
+    helpers_ours: bool,
+    removal: bool,
 }
 
 impl Run {
@@ -46,9 +56,48 @@ impl Run {
             server,
             names,
             progress: Arc::new(Progress::default()),
+            marks: Mutex::new(Marks {
+                original: OriginalTable::Untouched,
+                helpers_ours: false,
+                removal: false,
+            }),
             stop,
             settings,
         })
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What became of the original so far.
+    pub fn original_state(&self) -> OriginalTable {
+        self.marks().original
+    }
+
+    /// The swap happened, or its outcome is unknown.
+    pub fn original_is(&self, state: OriginalTable) {
+        self.marks().original = state;
+    }
+
+    /// The helper tables are this run's own from now on: made by it, or taken up by it.
+    pub fn own_helpers(&self) {
+        self.marks().helpers_ours = true;
+    }
+
+    /// Whether the helper tables are this run's own.
+    pub fn helpers_are_ours(&self) -> bool {
+        self.marks().helpers_ours
+    }
+
+    /// The operator wants everything removed that the run made.
+    pub fn ask_removal(&self) {
+        self.marks().removal = true;
+    }
+
+    /// Whether the operator wants that.
+    pub fn wants_removal(&self) -> bool {
+        self.marks().removal
     }
 
     /// Fails if the run is to stop.

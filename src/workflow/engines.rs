@@ -1,0 +1,252 @@
+//! Starts what runs all the time: binlog reader, replay, heartbeats, throttle, checkpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::checkpointer::Checkpointer;
+use super::last_changes::Rest;
+use super::prepare::Prepared;
+use super::run::{Run, stopped};
+use crate::binlog::{self, reader};
+use crate::change::now_micros;
+use crate::changelog::Heartbeats;
+use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
+use crate::chunk::LowWatermark;
+use crate::coordinates::Coordinates;
+use crate::copy::{CopyMode, choose_mode};
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::interlock::Interlock;
+use crate::mysql::Purpose;
+use crate::replay::backlog::{Backlog, BacklogLimits};
+use crate::replay::uniqueness::Uniqueness;
+use crate::replay::{Replay, ReplayPlan};
+use crate::settings::ReplaySetting;
+use crate::supervise::Supervisor;
+use crate::throttle::{self, Throttle, ThrottlePlan};
+
+/// How long the first heartbeat may take to come back through the binlog.
+const FIRST_HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Everything that runs beside the story.
+pub struct Engines {
+    /// Where copy and replay meet.
+    pub interlock: Arc<Interlock>,
+    /// What is received and not applied.
+    pub backlog: Arc<Backlog>,
+    /// Applies it.
+    pub replay: Arc<Replay>,
+    /// Says how fast the copy may go.
+    pub throttle: Throttle,
+    /// Writes checkpoints.
+    pub checkpointer: Arc<Checkpointer>,
+    /// How far the copy has come.
+    pub watermark: watch::Sender<LowWatermark>,
+    /// How the copy reads.
+    pub copy_mode: CopyMode,
+    /// For the cut-over and for settling.
+    pub rest: Rest,
+}
+
+/// Starts them all and waits until our own heartbeat has come back: from then on every change of the
+/// original is seen.
+///
+/// # Errors
+/// What the server answered; a heartbeat that does not come back; [`stopped`].
+pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Result<Engines> {
+    let facts = run.server.facts();
+    let (copy_mode, why) = choose_mode(facts, &prepared.key, run.settings.copy)?;
+    tracing::info!(event = "copy_mode", mode = %copy_mode, "copy: {copy_mode}: {why}");
+    let images = replay_images(run, prepared)?;
+
+    let start = start_coordinates(run, prepared).await?;
+    tracing::info!(event = "stream_start", coordinates = %start, "following the binlog from {start}");
+
+    let interlock = Arc::new(Interlock::new(prepared.key.descending()));
+    if copy_mode == CopyMode::LockFree {
+        interlock.gate();
+    }
+    let backlog = Backlog::new(
+        start.clone(),
+        prepared.key.comparable(),
+        BacklogLimits {
+            bytes_max: run.settings.backlog_bytes_max,
+            heartbeat_every: run.settings.heartbeat_interval,
+            ..BacklogLimits::default()
+        },
+        interlock.clone(),
+        run.progress.clone(),
+    );
+    let replay = Replay::new(
+        ReplayPlan {
+            server: run.server.clone(),
+            original: run.names.original.clone(),
+            ghost: run.names.ghost.clone(),
+            map: prepared.map.clone(),
+            key: prepared.key.clone(),
+            uniqueness: Uniqueness::of(
+                &prepared.original,
+                &prepared.ghost,
+                &prepared.map,
+                &prepared.key,
+            ),
+            statement_rows_max: ReplayPlan::STATEMENT_ROWS_MAX,
+        },
+        backlog.clone(),
+        run.tunables.subscribe(),
+        run.progress.clone(),
+    );
+    let cancel = group.token();
+    let handle = reader::start(
+        reader::Feed {
+            server: run.server.clone(),
+            start,
+            original: run.names.original.clone(),
+            changelog: run.names.changelog.clone(),
+            ghost: run.names.ghost.clone(),
+            definition: prepared.original.clone(),
+            key: (*prepared.key).clone(),
+            map: (*prepared.map).clone(),
+            images,
+            reconnect_limit: run.settings.reconnect_limit,
+        },
+        backlog.clone(),
+        run.progress.clone(),
+        cancel.clone(),
+    )?;
+    group.spawn("follow the binlog", handle.finished());
+    group.spawn("replay", {
+        let (replay, cancel) = (replay.clone(), cancel.clone());
+        async move { replay.run(cancel).await }
+    });
+    group.spawn("write heartbeats", {
+        let mut heartbeats =
+            Heartbeats::new(run.server.clone(), run.names.changelog.clone());
+        heartbeats.interval = run.settings.heartbeat_interval;
+        let cancel = cancel.clone();
+        async move { heartbeats.run(&cancel).await }
+    });
+    tokio::select! {
+        answer = backlog.heartbeat_applied(FIRST_HEARTBEAT_LIMIT) => answer
+            .doing(|| "wait for our own heartbeat in the binlog")
+            .remedy("check that the binlog is on and that nothing filters the schema out of it")?,
+        () = cancel.cancelled() => return Err(stopped()),
+    }
+    tracing::info!(event = "stream_live", "our heartbeat came back: every change is seen from here on");
+
+    let throttle = throttle::start(
+        ThrottlePlan::from_settings(
+            &run.settings.throttle,
+            run.names.changelog.clone(),
+            run.settings.backlog_bytes_max as u64,
+        )?,
+        &run.server,
+        run.progress.clone(),
+        run.tunables.subscribe(),
+        group,
+    )
+    .await?;
+
+    let first = first_checkpoint(run, prepared, &backlog);
+    let watermark = watch::Sender::new(match &prepared.resumed {
+        Some(found) => found.low_watermark()?,
+        None => LowWatermark::default(),
+    });
+    let checkpointer = Arc::new(Checkpointer::new(
+        run.server.clone(),
+        run.names.checkpoint.clone(),
+        backlog.clone(),
+        run.progress.clone(),
+        watermark.subscribe(),
+        first,
+    ));
+    let mut session = run.server.session(Purpose::Monitor).await?;
+    checkpointer.write(&mut session).await?;
+    session.close().await;
+    group.spawn("write checkpoints", {
+        let (checkpointer, cancel) = (checkpointer.clone(), cancel.clone());
+        let interval = run.settings.checkpoint_interval;
+        async move { checkpointer.run(interval, &cancel).await }
+    });
+    let rest = Rest::new(
+        run.server.clone(),
+        run.names.clone(),
+        backlog.clone(),
+        replay.clone(),
+        throttle.pace.clone(),
+        format!("marker-{}", now_micros()),
+    );
+    Ok(Engines {
+        interlock,
+        backlog,
+        replay,
+        throttle,
+        checkpointer,
+        watermark,
+        copy_mode,
+        rest,
+    })
+}
+
+fn replay_images(run: &Run, prepared: &Prepared) -> Result<bool> {
+    let (images, why) = match (
+        run.settings.replay,
+        binlog::image_pairs_cleared(&prepared.map),
+    ) {
+        (ReplaySetting::Reread, _) => (false, "asked for".to_string()),
+        (ReplaySetting::Image | ReplaySetting::Auto, Ok(())) => (
+            true,
+            "every shared column goes over exactly from the binlog".to_string(),
+        ),
+        (ReplaySetting::Auto, Err(why)) => (false, why),
+        (ReplaySetting::Image, Err(why)) => {
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("changes cannot be taken from the binlog: {why}"),
+            )
+            .remedy("use --replay=auto or --replay=reread"));
+        }
+    };
+    let mode = if images { "image" } else { "reread" };
+    tracing::info!(event = "replay_mode", mode, "replay: {mode}: {why}");
+    Ok(images)
+}
+
+async fn start_coordinates(run: &Run, prepared: &Prepared) -> Result<Coordinates> {
+    if let Some(found) = &prepared.resumed {
+        return found.applied_coordinates();
+    }
+    let mut session = run.server.session(Purpose::Monitor).await?;
+    let now = binlog::current_coordinates(&mut session)
+        .await
+        .doing(|| "read the server's binlog position")?;
+    session.close().await;
+    Ok(now)
+}
+
+fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkpoint {
+    match &prepared.resumed {
+        Some(found) => Checkpoint {
+            version: checkpoint::VERSION,
+            program: env!("CARGO_PKG_VERSION").to_string(),
+            deferred: prepared.deferred.clone(),
+            ..found.clone()
+        },
+        None => Checkpoint {
+            version: checkpoint::VERSION,
+            program: env!("CARGO_PKG_VERSION").to_string(),
+            statement: prepared.statement.clone(),
+            original: definition_identity(&prepared.original.create_statement),
+            ghost: prepared.ghost_identity.clone(),
+            stage: Stage::Copy,
+            watermark: None,
+            suspects: Vec::new(),
+            applied: backlog.applied().to_string(),
+            deferred: prepared.deferred.clone(),
+            rows_copied: 0,
+            postponed: run.tunables.borrow().postpone_cutover,
+            started_micros: now_micros(),
+        },
+    }
+}

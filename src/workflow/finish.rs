@@ -1,0 +1,147 @@
+//! The end of a run: what is removed, what is named.
+
+use super::ending::{Ending, OriginalTable};
+use super::migrate::{Ended, Summary};
+use super::run::Run;
+use crate::changelog::OUR_DDL;
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::mysql::{Purpose, Session, quote};
+use crate::names::{Names, TableName};
+use crate::settings::OldTable;
+
+/// Removes what is not needed any more, and says what is left.
+///
+/// # Errors
+/// The failure of the run, with the state of the server.
+pub async fn clean_up(run: &Run, result: Result<Summary>) -> Ended {
+    match result {
+        Ok(summary) => {
+            if let Err(failure) = after_swap(run).await {
+                let ending = Ending {
+                    original: OriginalTable::Swapped,
+                    left: left_of(run).await.unwrap_or_default(),
+                    resumable: false,
+                };
+                return Err((failure.doing("clean up after the swap"), ending));
+            }
+            Ok(summary)
+        }
+        Err(failure) => {
+            let original = run.original_state();
+            let removes = original == OriginalTable::Untouched
+                && (run.wants_removal() || !worth_keeping(&failure));
+            let removed = removes && remove(run).await;
+            let left = if removed {
+                Vec::new()
+            } else {
+                left_of(run).await.unwrap_or_else(|_| all_helpers(&run.names))
+            };
+            let resumable = original == OriginalTable::Untouched
+                && !removed
+                && worth_keeping(&failure)
+                && left.contains(&run.names.checkpoint)
+                && left.contains(&run.names.ghost);
+            Err((failure, Ending { original, left, resumable }))
+        }
+    }
+}
+
+/// Whether what was copied so far may be gone on with. What cannot be classified is kept.
+fn worth_keeping(failure: &Failure) -> bool {
+    match failure.kind() {
+        // The same rows would not fit again; the next attempt has another definition.
+        FailureKind::DoesNotFit | FailureKind::Usage | FailureKind::Refused => false,
+        FailureKind::Failed
+        | FailureKind::Difference
+        | FailureKind::Stopped
+        | FailureKind::Interrupted => true,
+    }
+}
+
+async fn remove(run: &Run) -> bool {
+    let removed = async {
+        let mut session = run.server.session(Purpose::Ddl).await?;
+        // Tables of an earlier run that was not gone on with are not ours to remove.
+        if run.helpers_are_ours() {
+            remove_helpers(&mut session, &run.names).await?;
+        }
+        session.close().await;
+        Ok::<(), Failure>(())
+    };
+    match removed.await {
+        Ok(()) => true,
+        Err(failure) => {
+            tracing::warn!(event = "cleanup_failed", "the run's own tables could not be removed: {failure}");
+            false
+        }
+    }
+}
+
+/// Drops ghost, changelog and checkpoint table, where they exist. Never the old table.
+///
+/// # Errors
+/// What the server answered.
+pub async fn remove_helpers(session: &mut Session, names: &Names) -> Result<()> {
+    for table in [&names.ghost, &names.changelog, &names.checkpoint] {
+        drop_table(session, table).await?;
+    }
+    Ok(())
+}
+
+async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {
+    session
+        .execute(&format!("{OUR_DDL}DROP TABLE IF EXISTS {}", quote::table(table)))
+        .await
+        .map(drop)
+        .doing(|| format!("drop {table}"))
+}
+
+async fn after_swap(run: &Run) -> Result<()> {
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    for table in [&run.names.changelog, &run.names.checkpoint] {
+        drop_table(&mut session, table).await?;
+    }
+    if let OldTable::DropAfter(pause) = run.settings.old_table {
+        if !pause.is_zero() {
+            tracing::info!(
+                event = "old_table_waits",
+                "the old table {} is dropped in {}",
+                run.names.old,
+                humantime::format_duration(pause)
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => drop_table(&mut session, &run.names.old).await?,
+            () = run.stop.cancelled() => tracing::warn!(
+                event = "old_table_kept",
+                "told to stop: the old table {} is still there", run.names.old
+            ),
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+fn all_helpers(names: &Names) -> Vec<TableName> {
+    vec![
+        names.ghost.clone(),
+        names.changelog.clone(),
+        names.checkpoint.clone(),
+    ]
+}
+
+/// Which of the helper tables exist.
+async fn left_of(run: &Run) -> Result<Vec<TableName>> {
+    let mut session = run.server.session(Purpose::Monitor).await?;
+    let list: Vec<String> = session
+        .query(&format!(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}",
+            quote::string(&run.names.original.schema)
+        ))
+        .await?;
+    session.close().await;
+    Ok(all_helpers(&run.names)
+        .into_iter()
+        .filter(|table| list.contains(&table.table))
+        .collect())
+}

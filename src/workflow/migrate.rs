@@ -1,0 +1,312 @@
+//! The migration, from top to bottom.
+
+use std::sync::Arc;
+
+use super::desk::{self, Desk};
+use super::ending::{Ending, OriginalTable};
+use super::engines::{self, Engines};
+use super::finish;
+use super::prepare::{self, Prepared};
+use super::run::{Run, stopped};
+use crate::alter::{AlterStatement, ghost};
+use crate::checkpoint::{self, Stage};
+use crate::copy::{self, CopyPlan};
+use crate::cutover::{self, CutOverPlan, KillPolicy, Reason, Swap, Swapped};
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::mysql::Purpose;
+use crate::preflight;
+use crate::progress::Phase;
+use crate::schema::TableDefinition;
+use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
+use crate::supervise::Supervisor;
+use crate::walk::Controls;
+
+/// What a finished migration did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The swap.
+    pub swapped: Swapped,
+}
+
+/// How a migration ended: what it did, or why it stopped and what is left.
+pub type Ended = std::result::Result<Summary, (Failure, Ending)>;
+
+/// Alters the table while it is in use.
+///
+/// # Errors
+/// The failure, and the state in which the server is left.
+pub async fn migrate(run: &Run) -> Ended {
+    let approved = match approve(run).await {
+        Ok(approved) => approved,
+        Err(failure) => return Err((failure, Ending::nothing_changed())),
+    };
+    let mut group = Supervisor::new(&run.stop);
+    let result = through_the_ghost(run, &approved, &mut group).await;
+    let ended = group.stop().await;
+    let result = match (result, ended) {
+        // The step was cancelled because an engine had failed: that is the cause.
+        (Err(step), Err(cause)) if step.kind() == FailureKind::Interrupted => Err(cause),
+        (result, _) => result,
+    };
+    let outcome = finish::clean_up(run, result).await;
+    approved.lock.close().await;
+    outcome
+}
+
+/// What preflight found right.
+struct Approved {
+    alter: AlterStatement,
+    original: TableDefinition,
+    found: Option<checkpoint::Checkpoint>,
+    /// Holds the advisory lock that keeps a second run away.
+    lock: crate::mysql::Session,
+    replicas: usize,
+}
+
+/// Looks at everything, and refuses what is unsafe before anything is created.
+async fn approve(run: &Run) -> Result<Approved> {
+    run.progress.enter(Phase::Preflight);
+    let alter = AlterStatement::parse(&run.settings.alter)?;
+    let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    if run.settings.resume == ResumeSetting::Restart {
+        finish::remove_helpers(&mut session, &run.names).await?;
+    }
+    let found = checkpoint::read(&mut session, &run.names.checkpoint).await?;
+    if found.is_none() && run.settings.resume == ResumeSetting::Require {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            "there is no interrupted run to go on with",
+        )
+        .remedy("leave out --resume=require to begin"));
+    }
+    let report = preflight::inspect(
+        &mut session,
+        &run.names,
+        &alter,
+        &preflight::Requirements::of(&run.settings, found.is_some()),
+    )
+    .await?;
+    session.close().await;
+    report.log();
+    let replicas = report.replicas;
+    let original = report.approve()?;
+    Ok(Approved {
+        alter,
+        original,
+        found,
+        lock,
+        replicas,
+    })
+}
+
+async fn through_the_ghost(
+    run: &Run,
+    approved: &Approved,
+    group: &mut Supervisor,
+) -> Result<Summary> {
+    run.progress.enter(Phase::Prepare);
+    let prepared = match approved.found.clone() {
+        Some(found) => {
+            tracing::info!(event = "resume", "going on with the interrupted run");
+            prepare::resumed(run, &approved.original, &approved.alter, found).await?
+        }
+        None => {
+            let defer = defers(run, approved);
+            prepare::fresh(run, &approved.original, &approved.alter, defer).await?
+        }
+    };
+    run.check_stop()?;
+    scan_duplicates(run, &prepared).await?;
+    run.check_stop()?;
+    let engines = engines::start(run, &prepared, group).await?;
+    let controls = Controls {
+        pace: engines.throttle.pace.clone(),
+        tunables: run.tunables.subscribe(),
+        cancel: group.token(),
+    };
+    copy_rows(run, &prepared, &engines, &controls).await?;
+    build_indexes(run, &prepared, &engines, &controls).await?;
+    verify(run, &prepared, &engines, &controls).await?;
+    let swapped = cut_over(run, &engines, &controls).await?;
+    Ok(Summary { swapped })
+}
+
+/// Whether secondary indexes are built after the copy. Automatic: where no replica would be held up by
+/// the build, which replicas run as one statement.
+fn defers(run: &Run, approved: &Approved) -> bool {
+    let (defer, why) = match run.settings.defer_indexes {
+        DeferIndexes::On => (true, "asked for".to_string()),
+        DeferIndexes::Off => (false, "asked for".to_string()),
+        DeferIndexes::Auto if approved.replicas == 0 => {
+            (true, "no replica is attached that the build would hold up".to_string())
+        }
+        DeferIndexes::Auto => (
+            false,
+            format!("{} replica(s) would stand still while the indexes are built", approved.replicas),
+        ),
+    };
+    let when = if defer { "after the copy" } else { "with the table" };
+    tracing::info!(event = "defer_indexes", defer, "secondary indexes are built {when}: {why}");
+    defer
+}
+
+async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
+    if !run.settings.duplicate_scan || prepared.resumed.is_some() {
+        return Ok(());
+    }
+    run.progress.enter(Phase::Scan);
+    copy::scan_duplicates(
+        &run.server,
+        &prepared.original,
+        &prepared.ghost,
+        &prepared.map,
+        &prepared.key,
+        &run.stop,
+    )
+    .await
+    .doing(|| format!("look for duplicates in {}", run.names.original))
+}
+
+async fn copy_rows(
+    run: &Run,
+    prepared: &Prepared,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<()> {
+    if engines.watermark.borrow().finished {
+        return Ok(());
+    }
+    run.progress.enter(Phase::Copy);
+    run.progress.rows_total.set(prepared.original.rows_estimate);
+    if let Some(found) = &prepared.resumed {
+        run.progress.rows_copied.set(found.rows_copied);
+    }
+    let from = engines.watermark.borrow().next.clone();
+    let report = copy::run(
+        CopyPlan {
+            server: run.server.clone(),
+            original: prepared.original.clone(),
+            ghost: prepared.ghost.clone(),
+            map: prepared.map.clone(),
+            key: prepared.key.clone(),
+            mode: engines.copy_mode,
+            from,
+            compress: run.settings.compress_binlog,
+        },
+        engines.interlock.clone(),
+        controls.clone(),
+        run.progress.clone(),
+        engines.watermark.clone(),
+    )
+    .await?;
+    if !report.watermark.finished {
+        return Err(stopped());
+    }
+    engines
+        .checkpointer
+        .reach(Stage::Indexes, prepared.deferred.clone());
+    Ok(())
+}
+
+async fn build_indexes(
+    run: &Run,
+    prepared: &Prepared,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<()> {
+    run.progress.enter(Phase::Indexes);
+    if !prepared.deferred.is_empty() {
+        ghost::build_deferred(&run.server, &run.names, &prepared.deferred, &controls.cancel).await?;
+    }
+    if controls.cancel.is_cancelled() {
+        return Err(stopped());
+    }
+    if run.settings.analyze {
+        ghost::analyze(&run.server, &run.names).await?;
+    }
+    engines.checkpointer.reach(Stage::Complete, Vec::new());
+    Ok(())
+}
+
+async fn verify(
+    run: &Run,
+    prepared: &Prepared,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<()> {
+    let suspects = engines.watermark.borrow().suspects.clone();
+    if run.settings.verify == VerifySetting::Off && suspects.is_empty() {
+        return Ok(());
+    }
+    run.progress.enter(Phase::Verify);
+    let _ = (prepared, controls, suspects);
+    Ok(())
+}
+
+async fn cut_over(
+    run: &Run,
+    desk: &Desk,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<Swapped> {
+    run.progress.enter(Phase::CutOver);
+    let settings = &run.settings.cutover;
+    let plan = CutOverPlan {
+        budget: settings.budget,
+        attempts_max: (settings.attempts_max > 0).then_some(settings.attempts_max),
+        deadline: settings.deadline,
+        kill: match settings.kill {
+            KillBlockers::Never => KillPolicy::Never,
+            KillBlockers::Idle => KillPolicy::Idle,
+            KillBlockers::All => KillPolicy::All,
+        },
+        kill_after_attempts: settings.kill_after_attempts,
+        kill_rows_max: settings.kill_rows_max,
+        ..CutOverPlan::new(run.server.clone(), run.names.clone())
+    };
+    let swap = cutover::run(
+        &plan,
+        &engines.rest,
+        desk.hold.clone(),
+        &run.progress,
+        &|_attempt| {},
+        &controls.cancel,
+    )
+    .await
+    .doing(|| format!("swap {} and {}", run.names.original, run.names.ghost))?;
+    match swap {
+        Swap::Swapped(swapped) => {
+            run.original_is(OriginalTable::Swapped);
+            Ok(swapped)
+        }
+        Swap::NotSwapped(not) => Err(match not.reason {
+            Reason::Cancelled => stopped(),
+            Reason::Attempts(n) => Failure::new(
+                FailureKind::Interrupted,
+                format!("the table's lock was not to be had within the budget in {n} attempts"),
+            ),
+            Reason::Deadline(limit) => Failure::new(
+                FailureKind::Interrupted,
+                format!(
+                    "the table's lock was not to be had within the budget for {}",
+                    humantime::format_duration(limit)
+                ),
+            ),
+        }
+        .remedy(
+            "end the transactions that hold the table (they are named above), or allow \
+             --kill-blockers, and start the same command again: it goes on from here",
+        )),
+        Swap::Unknown { seen, cause } => {
+            run.original_is(OriginalTable::Unknown);
+            Err(Failure::failed(format!(
+                "contact was lost during the swap ({cause}); the catalogue shows: {seen}"
+            ))
+            .remedy(
+                "look which of the tables exist: if the old table is there the swap has happened, \
+                 else the original is as it was; drop nothing before that is clear",
+            ))
+        }
+    }
+}
