@@ -43,6 +43,8 @@ pub struct Checkpoint {
     pub original: String,
     /// [`definition_identity`] of the ghost, before its deferred indexes.
     pub ghost: String,
+    /// SHOW CREATE TABLE of the ghost as it must be before the swap.
+    pub ghost_complete: String,
     /// How far the run has come.
     pub stage: Stage,
     /// The end of the contiguous finished prefix of the copy, as hex of the key's bytes.
@@ -297,6 +299,7 @@ mod tests {
             statement: "ADD COLUMN c INT".into(),
             original: String::new(),
             ghost: String::new(),
+            ghost_complete: String::new(),
             stage: Stage::Copy,
             watermark: Some(watermark_text(&key)),
             suspects: vec![],

@@ -1,3 +1,9 @@
 //! The program: parses, runs, and turns the result into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use changeling::cli;
+
+fn main() -> ExitCode {
+    cli::run()
+}

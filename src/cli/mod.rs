@@ -5,11 +5,14 @@ pub mod connection;
 pub mod enums;
 pub mod gh_ost;
 pub mod migrate;
+mod run;
 pub mod values;
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
+
+pub use run::run;
 
 /// Online schema change for MySQL and MariaDB
 #[derive(Parser, Debug)]

@@ -239,6 +239,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             statement: prepared.statement.clone(),
             original: definition_identity(&prepared.original.create_statement),
             ghost: prepared.ghost_identity.clone(),
+            ghost_complete: prepared.ghost_complete.clone(),
             stage: Stage::Copy,
             watermark: None,
             suspects: Vec::new(),

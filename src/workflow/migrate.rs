@@ -1,6 +1,10 @@
 //! The migration, from top to bottom.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::desk::{self, Desk};
 use super::ending::{Ending, OriginalTable};
@@ -14,6 +18,8 @@ use crate::copy::{self, CopyPlan};
 use crate::cutover::{self, CutOverPlan, KillPolicy, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
+use crate::names::TableName;
+use crate::observe::StatusSource;
 use crate::preflight;
 use crate::progress::Phase;
 use crate::schema::TableDefinition;
@@ -24,8 +30,44 @@ use crate::walk::Controls;
 /// What a finished migration did.
 #[derive(Clone, Debug)]
 pub struct Summary {
+    /// The table.
+    pub table: TableName,
     /// The swap.
     pub swapped: Swapped,
+    /// Rows that the copy read.
+    pub rows_copied: u64,
+    /// Changes that replay applied.
+    pub changes: u64,
+    /// Rows compared.
+    pub rows_verified: u64,
+    /// Statements tried again.
+    pub retries: u64,
+    /// Each phase with its duration.
+    pub phases: Vec<(Phase, Duration)>,
+    /// All of it.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Summary {
+    /// To be pasted into a ticket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} has its new definition", self.table)?;
+        writeln!(f, "  rows copied      {}", self.rows_copied)?;
+        writeln!(f, "  changes replayed {}", self.changes)?;
+        writeln!(f, "  rows compared    {}", self.rows_verified)?;
+        writeln!(f, "  retries          {}", self.retries)?;
+        writeln!(
+            f,
+            "  swap             attempt {}, the table was locked for {:.0} ms",
+            self.swapped.attempt.number,
+            self.swapped.stall.as_secs_f64() * 1e3
+        )?;
+        write!(f, "  time             {:.1} s:", self.elapsed.as_secs_f64())?;
+        for (phase, took) in &self.phases {
+            write!(f, " {phase} {:.1} s", took.as_secs_f64())?;
+        }
+        write!(f, "\n  old table        {}", self.swapped.old)
+    }
 }
 
 /// How a migration ended: what it did, or why it stopped and what is left.
@@ -35,13 +77,33 @@ pub type Ended = std::result::Result<Summary, (Failure, Ending)>;
 ///
 /// # Errors
 /// The failure, and the state in which the server is left.
-pub async fn migrate(run: &Run) -> Ended {
+pub async fn migrate(run: &Arc<Run>) -> Ended {
+    // The desk outlives the story: commands are answered, and signals heard, until the very end.
+    let mut desk_group = Supervisor::new(&CancellationToken::new());
+    let status = Arc::new(StatusSource::new(
+        run.names.clone(),
+        run.settings.alter.clone(),
+        run.server.address(),
+        run.progress.clone(),
+        run.tunables.subscribe(),
+    ));
+    let outcome = match desk::open(run, status, &mut desk_group).await {
+        Ok(desk) => at_the_desk(run, &desk).await,
+        Err(failure) => Err((failure, Ending::nothing_changed())),
+    };
+    if let Err(failure) = desk_group.stop().await {
+        tracing::warn!(event = "desk", "{failure}");
+    }
+    outcome
+}
+
+async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> Ended {
     let approved = match approve(run).await {
         Ok(approved) => approved,
         Err(failure) => return Err((failure, Ending::nothing_changed())),
     };
     let mut group = Supervisor::new(&run.stop);
-    let result = through_the_ghost(run, &approved, &mut group).await;
+    let result = through_the_ghost(run, desk, &approved, &mut group).await;
     let ended = group.stop().await;
     let result = match (result, ended) {
         // The step was cancelled because an engine had failed: that is the cause.
@@ -102,10 +164,12 @@ async fn approve(run: &Run) -> Result<Approved> {
 
 async fn through_the_ghost(
     run: &Run,
+    desk: &Desk,
     approved: &Approved,
     group: &mut Supervisor,
 ) -> Result<Summary> {
     run.progress.enter(Phase::Prepare);
+    run.own_helpers();
     let prepared = match approved.found.clone() {
         Some(found) => {
             tracing::info!(event = "resume", "going on with the interrupted run");
@@ -120,6 +184,7 @@ async fn through_the_ghost(
     scan_duplicates(run, &prepared).await?;
     run.check_stop()?;
     let engines = engines::start(run, &prepared, group).await?;
+    desk.controller.source().attach(engines.throttle.clone());
     let controls = Controls {
         pace: engines.throttle.pace.clone(),
         tunables: run.tunables.subscribe(),
@@ -128,8 +193,19 @@ async fn through_the_ghost(
     copy_rows(run, &prepared, &engines, &controls).await?;
     build_indexes(run, &prepared, &engines, &controls).await?;
     verify(run, &prepared, &engines, &controls).await?;
-    let swapped = cut_over(run, &engines, &controls).await?;
-    Ok(Summary { swapped })
+    let swapped = cut_over(run, desk, &engines, &controls).await?;
+    run.progress.enter(Phase::Finish);
+    let progress = &run.progress;
+    Ok(Summary {
+        table: run.names.original.clone(),
+        swapped,
+        rows_copied: progress.rows_copied.get(),
+        changes: progress.changes_applied.get(),
+        rows_verified: progress.rows_verified.get(),
+        retries: progress.retries.get(),
+        phases: progress.phases(),
+        elapsed: progress.started.elapsed(),
+    })
 }
 
 /// Whether secondary indexes are built after the copy. Automatic: where no replica would be held up by

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::run::Run;
-use crate::alter::{AlterStatement, ghost};
+use crate::alter::{AlterStatement, IndexTiming, ghost};
 use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
@@ -28,6 +28,8 @@ pub struct Prepared {
     pub statement: String,
     /// `definition_identity` of the ghost before deferred indexes.
     pub ghost_identity: String,
+    /// SHOW CREATE TABLE of the ghost as it must be before the swap.
+    pub ghost_complete: String,
 }
 
 /// Creates the helper tables and the ghost.
@@ -38,16 +40,19 @@ pub async fn fresh(
     run: &Run,
     original: &TableDefinition,
     alter: &AlterStatement,
-    defer: bool,
+    timing: IndexTiming,
 ) -> Result<Prepared> {
     let mut session = run.server.session(Purpose::Ddl).await?;
     crate::changelog::create(&mut session, &run.names.changelog).await?;
     checkpoint::create(&mut session, &run.names.checkpoint).await?;
-    let built = ghost::create_ghost(&mut session, &run.names, original, alter, defer)
-        .await
-        .doing(|| format!("create the ghost table {}", run.names.ghost))?;
+    let built = ghost::create(&mut session, &run.names, original, alter, timing).await?;
     session.close().await;
-    connect_tables(original.clone(), built.definition, alter, built.deferred, None)
+    let identity = definition_identity(&built.definition.create_statement);
+    let mut prepared = connect_tables(original.clone(), built.definition, alter, None)?;
+    prepared.deferred = built.deferred;
+    prepared.ghost_complete = built.complete_create;
+    prepared.ghost_identity = identity;
+    Ok(prepared)
 }
 
 /// Takes up the tables of an interrupted run, after proving that they are what its checkpoint says.
@@ -88,20 +93,20 @@ pub async fn resumed(
         })?;
     session.close().await;
     let identity = definition_identity(&ghost.create_statement);
-    let mut deferred = found.deferred.clone();
-    if identity != found.ghost {
-        // The interruption may have come after the index build and before the next checkpoint.
-        if found.stage == Stage::Copy || !ghost::has_indexes(&ghost, &deferred) {
-            return Err(refuse(format!(
-                "the ghost table {} is not as the interrupted run left it",
-                run.names.ghost
-            )));
-        }
-        deferred.clear();
+    // The interruption may have come after the index build and before the next checkpoint.
+    let built = identity == definition_identity(&found.ghost_complete);
+    if identity != found.ghost && !(built && found.stage != Stage::Copy) {
+        return Err(refuse(format!(
+            "the ghost table {} is not as the interrupted run left it",
+            run.names.ghost
+        )));
     }
-    let ghost_identity = found.ghost.clone();
-    let mut prepared = connect_tables(original.clone(), ghost, alter, deferred, Some(found))?;
-    prepared.ghost_identity = ghost_identity;
+    let mut prepared = connect_tables(original.clone(), ghost, alter, Some(found.clone()))?;
+    if !built {
+        prepared.deferred = found.deferred;
+    }
+    prepared.ghost_identity = found.ghost;
+    prepared.ghost_complete = found.ghost_complete;
     Ok(prepared)
 }
 
@@ -109,7 +114,6 @@ fn connect_tables(
     original: TableDefinition,
     ghost: TableDefinition,
     alter: &AlterStatement,
-    deferred: Vec<String>,
     resumed: Option<Checkpoint>,
 ) -> Result<Prepared> {
     let map = ColumnMap::build(&original, &ghost, &alter.column_moves())?;
@@ -125,12 +129,13 @@ fn connect_tables(
     })?;
     Ok(Prepared {
         statement: alter.clauses_sql(),
-        ghost_identity: definition_identity(&ghost.create_statement),
+        ghost_identity: String::new(),
+        ghost_complete: String::new(),
+        deferred: Vec::new(),
         original: Arc::new(original),
         ghost: Arc::new(ghost),
         map: Arc::new(map),
         key: Arc::new(key),
-        deferred,
         resumed,
     })
 }

@@ -1,0 +1,74 @@
+//! From the process's arguments to its exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Cli, Command, LogFormat, arguments};
+use crate::failure::{Failure, FailureKind};
+use crate::observe;
+use crate::workflow::{self, Ending};
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let taken = arguments::take();
+    let cli = match super::parse(taken.arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap, but not to us.
+            let code = if error.use_stderr() {
+                FailureKind::Usage.exit_code()
+            } else {
+                0
+            };
+            // Printing fails where nobody reads any more (a closed pipe): nothing is left to say.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    observe::log::init(cli.log_format == LogFormat::Json, cli.verbose, cli.quiet);
+    if let Some(warning) = taken.warning {
+        tracing::warn!(event = "password_on_command_line", "{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Err(error) => {
+            eprintln!("error: cannot start the program's threads: {error}");
+            ExitCode::from(FailureKind::Failed.exit_code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Migrate(arguments) => migrate(*arguments).await,
+    }
+}
+
+async fn migrate(arguments: super::migrate::MigrateArgs) -> ExitCode {
+    let settings = match arguments.resolve() {
+        Ok(settings) => settings,
+        Err(failure) => return failed(&failure, &Ending::nothing_changed()),
+    };
+    let run = match workflow::Run::connect(settings, CancellationToken::new()).await {
+        Ok(run) => Arc::new(run),
+        Err(failure) => return failed(&failure, &Ending::nothing_changed()),
+    };
+    match workflow::migrate(&run).await {
+        Ok(summary) => {
+            println!("{summary}");
+            ExitCode::SUCCESS
+        }
+        Err((failure, ending)) => failed(&failure, &ending),
+    }
+}
+
+fn failed(failure: &Failure, ending: &Ending) -> ExitCode {
+    eprintln!("{}", ending.report(failure));
+    ExitCode::from(failure.kind().exit_code())
+}
