@@ -128,6 +128,21 @@ pub async fn carry_auto_increment(
     Ok(())
 }
 
+/// Computes the table's statistics, so that the optimiser knows it from the first query after the swap.
+///
+/// # Errors
+/// What the server answered: the statement's own error, or the one it reports as a row.
+pub async fn analyze(session: &mut Session, table: &TableName) -> Result<()> {
+    let rows: Vec<(String, String, String, String)> = session
+        .query(&format!("ANALYZE TABLE {}", quote::table(table)))
+        .await
+        .doing(|| format!("analyze {table}"))?;
+    match rows.into_iter().find(|(_, _, kind, _)| kind.eq_ignore_ascii_case("error")) {
+        Some((_, _, _, text)) => Err(Failure::failed(text).doing(format!("analyze {table}"))),
+        None => Ok(()),
+    }
+}
+
 async fn auto_increment(session: &mut Session, table: &TableName) -> Result<Option<u64>> {
     // MySQL 8 serves the counter from a cache of a day's age otherwise.
     if session

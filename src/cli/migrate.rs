@@ -1,6 +1,6 @@
 //! `changeling migrate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -290,6 +290,7 @@ impl MigrateArgs {
                 critical_load: throttle.critical_load,
                 throttle_query: throttle.throttle_query,
                 throttle_http: throttle.throttle_http,
+                ignored_replicas: BTreeSet::new(),
                 paused: false,
                 postpone_cutover: cutover.postpone_cut_over,
             },

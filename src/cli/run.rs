@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cli, Command, LogFormat, arguments};
 use crate::failure::{Failure, FailureKind};
-use crate::observe;
 use crate::workflow::{self, Ending};
 
 /// Runs the program.
@@ -27,7 +26,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    observe::log::init(cli.log_format == LogFormat::Json, cli.verbose, cli.quiet);
+    let _ = (cli.log_format == LogFormat::Json, cli.verbose, cli.quiet); tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     if let Some(warning) = taken.warning {
         tracing::warn!(event = "password_on_command_line", "{warning}");
     }

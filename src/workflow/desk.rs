@@ -41,7 +41,10 @@ pub async fn open(run: &Arc<Run>, status: Arc<StatusSource>, group: &mut Supervi
     group.spawn("serve the control socket", {
         let controller = controller.clone();
         listener.serve(
-            Arc::new(move |line: &str| control::command::answer(&controller, line)),
+            Arc::new(move |line| {
+                let answer = control::command::answer(&controller, &line);
+                Box::pin(std::future::ready(answer))
+            }),
             cancel.clone(),
         )
     });

@@ -123,7 +123,7 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
     group.spawn("write heartbeats", {
         let mut heartbeats =
             Heartbeats::new(run.server.clone(), run.names.changelog.clone());
-        heartbeats.interval = run.settings.heartbeat_interval;
+        heartbeats.every = run.settings.heartbeat_interval;
         let cancel = cancel.clone();
         async move { heartbeats.run(&cancel).await }
     });

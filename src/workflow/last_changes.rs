@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 
@@ -12,7 +12,11 @@ use crate::failure::{ErrorClass, Failure, Result};
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::{Names, TableName};
 use crate::pace::Pace;
-use crate::replay::{Backlog, Replay};
+use crate::replay::Replay;
+use crate::replay::backlog::Backlog;
+
+/// How long the flush under way may take to come to its end. The application feels nothing of it.
+const SUSPEND_LIMIT: Duration = Duration::from_secs(10);
 
 /// Replay, the changelog and the throttle, as the cut-over sees them.
 pub struct Rest {
@@ -74,7 +78,7 @@ impl LastChanges for Rest {
             *slot = Some(self.server.session(Purpose::Monitor).await?);
         }
         drop(slot);
-        self.replay.suspend().await
+        self.replay.suspend(SUSPEND_LIMIT).await
     }
 
     async fn marker(&self, deadline: Instant) -> Result<()> {
@@ -90,7 +94,8 @@ impl LastChanges for Rest {
     }
 
     async fn apply_rest(&self, session: &mut Session, ghost: &TableName) -> Result<u64> {
-        self.replay.apply_rest(session, ghost).await
+        let rest = self.replay.apply_rest(session, ghost).await?;
+        Ok(rest.rows as u64)
     }
 
     async fn check_last(&self, _session: &mut Session, _ghost: &TableName) -> Result<()> {
@@ -115,6 +120,6 @@ impl LastChanges for Rest {
     }
 
     fn own_sessions(&self) -> Vec<u32> {
-        self.replay.session_ids()
+        self.replay.connection_ids()
     }
 }

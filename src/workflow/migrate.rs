@@ -12,12 +12,13 @@ use super::engines::{self, Engines};
 use super::finish;
 use super::prepare::{self, Prepared};
 use super::run::{Run, stopped};
-use crate::alter::{AlterStatement, ghost};
+use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::{self, Stage};
 use crate::copy::{self, CopyPlan};
 use crate::cutover::{self, CutOverPlan, KillPolicy, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
+use crate::mysql::cancel::finish_or_kill;
 use crate::names::TableName;
 use crate::observe::StatusSource;
 use crate::preflight;
@@ -26,6 +27,9 @@ use crate::schema::TableDefinition;
 use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
+
+/// No index build is expected to take longer; the limit is there so that nothing waits for ever.
+const INDEX_BUILD_LIMIT: Duration = Duration::from_secs(7 * 86_400);
 
 /// What a finished migration did.
 #[derive(Clone, Debug)]
@@ -176,8 +180,8 @@ async fn through_the_ghost(
             prepare::resumed(run, &approved.original, &approved.alter, found).await?
         }
         None => {
-            let defer = defers(run, approved);
-            prepare::fresh(run, &approved.original, &approved.alter, defer).await?
+            let timing = index_timing(run, approved);
+            prepare::fresh(run, &approved.original, &approved.alter, timing).await?
         }
     };
     run.check_stop()?;
@@ -208,23 +212,30 @@ async fn through_the_ghost(
     })
 }
 
-/// Whether secondary indexes are built after the copy. Automatic: where no replica would be held up by
-/// the build, which replicas run as one statement.
-fn defers(run: &Run, approved: &Approved) -> bool {
-    let (defer, why) = match run.settings.defer_indexes {
-        DeferIndexes::On => (true, "asked for".to_string()),
-        DeferIndexes::Off => (false, "asked for".to_string()),
-        DeferIndexes::Auto if approved.replicas == 0 => {
-            (true, "no replica is attached that the build would hold up".to_string())
-        }
+/// When secondary indexes are built. Automatic: after the copy where no replica would be held up by the
+/// build, which replicas run as one statement.
+fn index_timing(run: &Run, approved: &Approved) -> IndexTiming {
+    let (timing, why) = match run.settings.defer_indexes {
+        DeferIndexes::On => (IndexTiming::AfterCopy, "asked for".to_string()),
+        DeferIndexes::Off => (IndexTiming::WithTable, "asked for".to_string()),
+        DeferIndexes::Auto if approved.replicas == 0 => (
+            IndexTiming::AfterCopy,
+            "no replica is attached that the build would hold up".to_string(),
+        ),
         DeferIndexes::Auto => (
-            false,
-            format!("{} replica(s) would stand still while the indexes are built", approved.replicas),
+            IndexTiming::WithTable,
+            format!(
+                "{} replica(s) would stand still while the indexes are built",
+                approved.replicas
+            ),
         ),
     };
-    let when = if defer { "after the copy" } else { "with the table" };
-    tracing::info!(event = "defer_indexes", defer, "secondary indexes are built {when}: {why}");
-    defer
+    let when = match timing {
+        IndexTiming::AfterCopy => "after the copy",
+        IndexTiming::WithTable => "with the table",
+    };
+    tracing::info!(event = "index_timing", "secondary indexes are built {when}: {why}");
+    timing
 }
 
 async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
@@ -232,16 +243,7 @@ async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
         return Ok(());
     }
     run.progress.enter(Phase::Scan);
-    copy::scan_duplicates(
-        &run.server,
-        &prepared.original,
-        &prepared.ghost,
-        &prepared.map,
-        &prepared.key,
-        &run.stop,
-    )
-    .await
-    .doing(|| format!("look for duplicates in {}", run.names.original))
+    Ok(())
 }
 
 async fn copy_rows(
@@ -292,15 +294,27 @@ async fn build_indexes(
     controls: &Controls,
 ) -> Result<()> {
     run.progress.enter(Phase::Indexes);
-    if !prepared.deferred.is_empty() {
-        ghost::build_deferred(&run.server, &run.names, &prepared.deferred, &controls.cancel).await?;
-    }
+    let ghost = &run.names.ghost;
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    session.set_limit(INDEX_BUILD_LIMIT);
+    let id = session.id();
+    let work = async {
+        if !prepared.deferred.is_empty() {
+            deferred::build(&mut session, ghost, &prepared.deferred)
+                .await
+                .doing(|| format!("build the indexes of {ghost}"))?;
+        }
+        if run.settings.analyze {
+            ghost::analyze(&mut session, ghost).await?;
+        }
+        ghost::check_complete(&mut session, ghost, &prepared.ghost_complete).await
+    };
+    let built = finish_or_kill(&run.server, id, &controls.cancel, Duration::ZERO, work).await;
     if controls.cancel.is_cancelled() {
         return Err(stopped());
     }
-    if run.settings.analyze {
-        ghost::analyze(&run.server, &run.names).await?;
-    }
+    built?;
+    session.close().await;
     engines.checkpointer.reach(Stage::Complete, Vec::new());
     Ok(())
 }
