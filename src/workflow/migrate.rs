@@ -243,7 +243,15 @@ async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
         return Ok(());
     }
     run.progress.enter(Phase::Scan);
-    Ok(())
+    let scan = copy::DuplicateScan {
+        original: &prepared.original,
+        ghost: &prepared.ghost,
+        map: &prepared.map,
+        key: &prepared.key,
+    };
+    copy::scan_duplicates(&run.server, scan, &run.stop)
+        .await
+        .doing(|| format!("look for duplicates in {}", run.names.original))
 }
 
 async fn copy_rows(
