@@ -7,13 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::{HEARTBEAT, now_micros};
 use crate::failure::{Context, Failure, Result};
-use crate::mysql::{Purpose, Server, Session, quote};
+use crate::mysql::quote::{self, OWN_DDL};
+use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
 use crate::progress::Count;
 
-/// Begins all our DDL, so that whoever reads the binlog knows it as ours. (The server writes the text
-/// of DROP TABLE anew, without it.)
-pub const OUR_DDL: &str = "/* changeling */ ";
 /// The heartbeat's own row.
 const HEARTBEAT_ID: u32 = 1;
 
@@ -25,7 +23,7 @@ pub async fn create(session: &mut Session, table: &TableName) -> Result<()> {
     // Ids below 256 are for rows that are written again and again, as in gh-ost's table.
     session
         .execute(&format!(
-            "{OUR_DDL}CREATE TABLE {} (\
+            "{OWN_DDL}CREATE TABLE {} (\
              id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
              last_update TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), \
              hint VARCHAR(64) CHARACTER SET ascii NOT NULL UNIQUE, \
@@ -45,7 +43,7 @@ pub async fn create(session: &mut Session, table: &TableName) -> Result<()> {
 pub async fn drop(session: &mut Session, table: &TableName) -> Result<()> {
     session
         .execute(&format!(
-            "{OUR_DDL}DROP TABLE IF EXISTS {}",
+            "{OWN_DDL}DROP TABLE IF EXISTS {}",
             quote::table(table)
         ))
         .await

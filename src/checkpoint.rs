@@ -12,7 +12,8 @@ use crate::chunk::{Chunk, LowWatermark};
 use crate::coordinates::Coordinates;
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::key::Key;
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
 
 /// The version of the checkpoint's form. A program reads its own and older ones.
@@ -45,6 +46,8 @@ pub struct Checkpoint {
     pub ghost: String,
     /// SHOW CREATE TABLE of the ghost as it must be before the swap.
     pub ghost_complete: String,
+    /// What the original is renamed to.
+    pub old_table: String,
     /// How far the run has come.
     pub stage: Stage,
     /// The end of the contiguous finished prefix of the copy, as hex of the key's bytes.
@@ -200,7 +203,7 @@ pub fn definition_identity(create_statement: &str) -> String {
 pub async fn create(session: &mut Session, table: &TableName) -> Result<()> {
     session
         .execute(&format!(
-            "/* changeling */ CREATE TABLE {} (id INT NOT NULL PRIMARY KEY, \
+            "{OWN_DDL}CREATE TABLE {} (id INT NOT NULL PRIMARY KEY, \
              state LONGTEXT CHARACTER SET utf8mb4 NOT NULL, \
              last_update TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)) \
              ENGINE=InnoDB",
@@ -300,6 +303,7 @@ mod tests {
             original: String::new(),
             ghost: String::new(),
             ghost_complete: String::new(),
+            old_table: "_t_del".into(),
             stage: Stage::Copy,
             watermark: Some(watermark_text(&key)),
             suspects: vec![],

@@ -20,7 +20,6 @@ pub mod mysql;
 pub mod names;
 pub mod observe;
 pub mod pace;
-pub mod preflight;
 pub mod progress;
 pub mod replay;
 pub mod row;

@@ -10,7 +10,8 @@ use super::lexer::{Dialect, tokens};
 use super::show_create;
 use super::statement::AlterStatement;
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
 use crate::schema::table::{TableDefinition, same_name};
 
@@ -31,7 +32,7 @@ pub async fn create(
         .await?;
     session
         .execute(&format!(
-            "CREATE TABLE {} LIKE {}",
+            "{OWN_DDL}CREATE TABLE {} LIKE {}",
             quote::table(copy),
             quote::table(&original.name)
         ))
@@ -147,7 +148,11 @@ async fn rename_checks(session: &mut Session, copy: &TableName, wanted: &[Check]
         )
     });
     let clauses: Vec<String> = drops.chain(adds).collect();
-    let sql = format!("ALTER TABLE {} {}", quote::table(copy), clauses.join(", "));
+    let sql = format!(
+        "{OWN_DDL}ALTER TABLE {} {}",
+        quote::table(copy),
+        clauses.join(", ")
+    );
     session.execute(&sql).await?;
     Ok(())
 }

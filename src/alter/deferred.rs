@@ -6,7 +6,8 @@
 
 use super::show_create;
 use crate::failure::{Context, Failure, Result};
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
 use crate::schema::table::{Index, IndexKind, TableDefinition};
 
@@ -115,7 +116,11 @@ fn groups<'c>(clauses: &[&'c str]) -> Vec<Vec<&'c str>> {
 async fn add(session: &mut Session, ghost: &TableName, group: &[&str]) -> Result<()> {
     /// ALGORITHM or LOCK is not possible, without and with a reason.
     const ER_ALTER_NOT_SUPPORTED: [u16; 2] = [1845, 1846];
-    let sql = format!("ALTER TABLE {} {}", quote::table(ghost), group.join(", "));
+    let sql = format!(
+        "{OWN_DDL}ALTER TABLE {} {}",
+        quote::table(ghost),
+        group.join(", ")
+    );
     let online = session
         .execute(&format!("{sql}, ALGORITHM=INPLACE, LOCK=NONE"))
         .await;

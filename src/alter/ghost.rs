@@ -4,7 +4,8 @@ use super::clauses::ClauseKind;
 use super::statement::AlterStatement;
 use super::{copy_table, deferred, show_create};
 use crate::failure::{Context, Failure, Result};
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::{Names, TableName};
 use crate::schema::{self, TableDefinition};
 
@@ -46,7 +47,10 @@ pub async fn create(
         && failure.code() != Some(crate::mysql::error::ER_TABLE_EXISTS)
         && !failure.is_disconnected()
     {
-        let drop = format!("DROP TABLE IF EXISTS {}", quote::table(&names.ghost));
+        let drop = format!(
+            "{OWN_DDL}DROP TABLE IF EXISTS {}",
+            quote::table(&names.ghost)
+        );
         session.execute(&drop).await?;
     }
     built.doing(|| format!("make the ghost table {}", names.ghost))
@@ -77,7 +81,11 @@ async fn fill(
             .map(|index| format!("DROP INDEX {}", quote::ident(&index.name)))
             .collect();
         if !drops.is_empty() {
-            let sql = format!("ALTER TABLE {} {}", quote::table(ghost), drops.join(", "));
+            let sql = format!(
+                "{OWN_DDL}ALTER TABLE {} {}",
+                quote::table(ghost),
+                drops.join(", ")
+            );
             session.execute(&sql).await?;
             definition = load(session, ghost).await?;
         }
@@ -120,7 +128,7 @@ pub async fn carry_auto_increment(
     if auto_increment_column(session, ghost).await? {
         session
             .execute(&format!(
-                "ALTER TABLE {} AUTO_INCREMENT = {next}",
+                "{OWN_DDL}ALTER TABLE {} AUTO_INCREMENT = {next}",
                 quote::table(ghost)
             ))
             .await?;
@@ -137,7 +145,10 @@ pub async fn analyze(session: &mut Session, table: &TableName) -> Result<()> {
         .query(&format!("ANALYZE TABLE {}", quote::table(table)))
         .await
         .doing(|| format!("analyze {table}"))?;
-    match rows.into_iter().find(|(_, _, kind, _)| kind.eq_ignore_ascii_case("error")) {
+    match rows
+        .into_iter()
+        .find(|(_, _, kind, _)| kind.eq_ignore_ascii_case("error"))
+    {
         Some((_, _, _, text)) => Err(Failure::failed(text).doing(format!("analyze {table}"))),
         None => Ok(()),
     }

@@ -3,7 +3,8 @@
 use super::statement::AlterStatement;
 use super::{copy_table, show_create};
 use crate::failure::{Context, ErrorClass, Failure, Result};
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::{Names, TableName};
 use crate::schema::{self, TableDefinition};
 
@@ -60,7 +61,10 @@ pub async fn probe(
     let answer = ask(session, original, &scratch, alter).await;
     if !matches!(&answer, Err(failure) if failure.is_disconnected()) {
         session
-            .execute(&format!("DROP TABLE IF EXISTS {}", quote::table(&scratch)))
+            .execute(&format!(
+                "{OWN_DDL}DROP TABLE IF EXISTS {}",
+                quote::table(&scratch)
+            ))
             .await
             .doing(|| format!("drop the scratch table {scratch}"))?;
     }
@@ -83,7 +87,9 @@ async fn remove_left_over(session: &mut Session, scratch: &TableName) -> Result<
         )
         .remedy("rename or drop it: the name is needed for asking the server about the ALTER"));
     }
-    session.execute(&format!("DROP TABLE {table}")).await?;
+    session
+        .execute(&format!("{OWN_DDL}DROP TABLE {table}"))
+        .await?;
     Ok(())
 }
 

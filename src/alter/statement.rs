@@ -6,7 +6,7 @@ use std::fmt;
 use super::clauses::{ClauseKind, recognise};
 use super::lexer::{Dialect, Token, TokenKind, tokens};
 use crate::failure::{Failure, Result};
-use crate::mysql::quote;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
 use crate::schema::ColumnMoves;
 
@@ -97,7 +97,7 @@ impl AlterStatement {
             _ => ", ",
         };
         Some(format!(
-            "ALTER TABLE {} {modifiers}{joint}{}",
+            "{OWN_DDL}ALTER TABLE {} {modifiers}{joint}{}",
             quote::table(table),
             join(clauses.iter().copied())
         ))

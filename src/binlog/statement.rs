@@ -6,10 +6,8 @@
 
 use super::event::Xid;
 use super::token::{Token, tokens};
+use crate::mysql::quote::OWN_DDL;
 use crate::names::TableName;
-
-/// The comment that every DDL statement of this program begins with, so that the reader knows its own.
-pub const OWN_MARK: &str = "/* changeling */";
 
 /// What a statement means to the reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +45,10 @@ pub struct Watched {
 
 /// Judges a statement that ran in a default schema.
 pub fn judge(schema: &[u8], text: &[u8], watched: &Watched) -> Verdict {
-    if text.trim_ascii_start().starts_with(OWN_MARK.as_bytes()) {
+    if text
+        .trim_ascii_start()
+        .starts_with(OWN_DDL.trim_end().as_bytes())
+    {
         return Verdict::Harmless;
     }
     let schema = String::from_utf8_lossy(schema);

@@ -327,8 +327,9 @@ impl MigrateArgs {
             duplicate_scan: !engine.skip_duplicate_scan,
             compress_binlog: engine.compress_binlog == Switch::Auto,
             analyze: engine.analyze == Switch::Auto,
-            backlog_bytes_max: usize::try_from(engine.backlog_memory)
-                .map_err(|_| Failure::usage("--backlog-memory is larger than this machine's memory"))?,
+            backlog_bytes_max: usize::try_from(engine.backlog_memory).map_err(|_| {
+                Failure::usage("--backlog-memory is larger than this machine's memory")
+            })?,
             reconnect_limit: engine.reconnect_limit,
             heartbeat_interval: throttle.heartbeat_interval,
             report: run.report,

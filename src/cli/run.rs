@@ -26,7 +26,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let _ = (cli.log_format == LogFormat::Json, cli.verbose, cli.quiet); tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    init_log(&cli);
     if let Some(warning) = taken.warning {
         tracing::warn!(event = "password_on_command_line", "{warning}");
     }
@@ -41,6 +41,29 @@ pub fn run() -> ExitCode {
             ExitCode::from(FailureKind::Failed.exit_code())
         }
     }
+}
+
+/// Sets up the log on stderr. The driver's own lines are left out: it reports errors that we expect and
+/// handle.
+fn init_log(cli: &Cli) {
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => "warn",
+        (false, 0) => "info",
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(format!("{level},mysql_async=off"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second initialisation cannot happen: the program does this once.
+    let _ = match cli.log_format {
+        LogFormat::Text => builder
+            .with_target(false)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
 }
 
 async fn dispatch(cli: Cli) -> ExitCode {

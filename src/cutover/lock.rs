@@ -2,13 +2,13 @@
 
 use tokio::time::Instant;
 
-use super::COMMENT;
 use super::attempt::{Log, within};
 use super::changes::LastChanges;
 use super::crew::bounded;
 use super::report::Step;
 use crate::failure::Result;
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::{Names, TableName};
 
 /// Which tables, and until when.
@@ -37,7 +37,7 @@ impl Lock<'_> {
         let Lock { ghost, until, .. } = *self;
         let id = holder.id();
         let lock = format!(
-            "{COMMENT}LOCK TABLES {} WRITE, {} WRITE",
+            "{OWN_DDL}LOCK TABLES {} WRITE, {} WRITE",
             quote::table(&self.names.original),
             quote::table(ghost)
         );

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::CutOverPlan;
 use super::attempt::{End, Log, Lost, judge};
 use super::changes::LastChanges;
 use super::crew::{bounded, end_connections, open_locker, open_watch, unlock};
 use super::lock::Lock;
 use super::report::Step;
-use super::{COMMENT, CutOverPlan};
 use crate::failure::Result;
-use crate::mysql::{Session, quote};
+use crate::mysql::Session;
+use crate::mysql::quote::{self, OWN_DDL};
 
 /// The sessions of this protocol, opened before the lock is asked for.
 pub(super) struct LockAndRename {
@@ -76,7 +77,7 @@ impl LockAndRename {
         log.begin(Step::Rename);
         let names = &plan.names;
         let rename = format!(
-            "{COMMENT}RENAME TABLE {original} TO {old}, {ghost} TO {original}",
+            "{OWN_DDL}RENAME TABLE {original} TO {old}, {ghost} TO {original}",
             original = quote::table(&names.original),
             old = quote::table(&names.old),
             ghost = quote::table(&names.ghost),

@@ -39,9 +39,6 @@ pub use settle::settle;
 use crate::mysql::Server;
 use crate::names::Names;
 
-/// DDL of ours begins with it, so that it is known again in a binlog and in a process list.
-const COMMENT: &str = "/* changeling */ ";
-
 /// How the swap is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {

@@ -33,6 +33,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::CutOverPlan;
 use super::attempt::{End, Log, Lost, judge, over_budget, within};
 use super::changes::LastChanges;
 use super::crew::{bounded, end_connections, kill_statement, open_locker, open_watch, unlock};
@@ -40,10 +41,10 @@ use super::lock::Lock;
 use super::report::Step;
 use super::settle::SENTRY_COMMENT;
 use super::sorted::SortedNames;
-use super::{COMMENT, CutOverPlan};
 use crate::failure::{ErrorClass, Failure, Result};
+use crate::mysql::Session;
 use crate::mysql::error::ER_NO_SUCH_TABLE;
-use crate::mysql::{Session, quote};
+use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::Names;
 
 /// What the process list says of a statement that waits for a table, in both families. Waiting for
@@ -183,12 +184,12 @@ impl Sentry {
     /// in any of these tables.
     async fn arrange(&mut self, names: &Names, sorted: &SortedNames) -> Result<()> {
         let ghost = format!(
-            "{COMMENT}RENAME TABLE {} TO {}",
+            "{OWN_DDL}RENAME TABLE {} TO {}",
             quote::table(&names.ghost),
             quote::table(&sorted.ghost)
         );
         let create = format!(
-            "{COMMENT}CREATE TABLE {} (id INT NOT NULL PRIMARY KEY) COMMENT = '{SENTRY_COMMENT}'",
+            "{OWN_DDL}CREATE TABLE {} (id INT NOT NULL PRIMARY KEY) COMMENT = '{SENTRY_COMMENT}'",
             quote::table(&sorted.sentry)
         );
         let lock = format!("LOCK TABLES {} WRITE", quote::table(&sorted.sentry));
@@ -222,7 +223,7 @@ impl Sentry {
         let server = watch.server().clone();
         let (renamer_id, trap_id) = (renamer.id(), trap.id());
         let rename_sql = format!(
-            "{COMMENT}RENAME TABLE {original} TO {sentry}, {ghost} TO {original}",
+            "{OWN_DDL}RENAME TABLE {original} TO {sentry}, {ghost} TO {original}",
             original = quote::table(&names.original),
             sentry = quote::table(&sorted.sentry),
             ghost = quote::table(&sorted.ghost),
@@ -351,7 +352,7 @@ impl Lead<'_> {
         }
         self.go_on().await?;
         log.begin(Step::Rename);
-        let drop = format!("{COMMENT}DROP TABLE {}", quote::table(&sorted.sentry));
+        let drop = format!("{OWN_DDL}DROP TABLE {}", quote::table(&sorted.sentry));
         let id = self.keeper.id();
         bounded(self.watch, id, self.until, self.keeper.execute(&drop)).await?;
         let stage = self.stage;

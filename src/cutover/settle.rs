@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::COMMENT;
 use super::catalogue::{Ownership, ownership};
 use super::crew::open_locker;
 use super::sorted::SortedNames;
 use crate::failure::{Context, Failure, Result};
-use crate::mysql::{Server, Session, quote};
+use crate::mysql::quote::{self, OWN_DDL};
+use crate::mysql::{Server, Session};
 use crate::names::{Names, TableName};
 
 /// How the sentry is known again: a table of its name without this comment is somebody else's, or the
@@ -51,7 +51,7 @@ pub(super) async fn put_back(server: &Server, names: &Names) -> Result<()> {
     retried(async || {
         let mut session = open_locker(server, TRY_PAUSE).await?;
         if comment(&mut session, &sorted.sentry).await?.as_deref() == Some(SENTRY_COMMENT) {
-            let drop = format!("{COMMENT}DROP TABLE {}", quote::table(&sorted.sentry));
+            let drop = format!("{OWN_DDL}DROP TABLE {}", quote::table(&sorted.sentry));
             session.execute(&drop).await?;
         }
         if comment(&mut session, &sorted.ghost).await?.is_some() {
@@ -99,7 +99,7 @@ async fn comment(session: &mut Session, table: &TableName) -> Result<Option<Stri
 async fn rename(session: &mut Session, from: &TableName, to: &TableName) -> Result<()> {
     session
         .execute(&format!(
-            "{COMMENT}RENAME TABLE {} TO {}",
+            "{OWN_DDL}RENAME TABLE {} TO {}",
             quote::table(from),
             quote::table(to)
         ))

@@ -5,6 +5,10 @@ use std::fmt::Write;
 use crate::names::TableName;
 use crate::row::Cell;
 
+/// Begins all our DDL, so that whoever reads the binlog, ourselves first of all, knows it as ours. The
+/// server keeps a leading comment in the binlog (but writes the text of DROP TABLE anew, without it).
+pub const OWN_DDL: &str = "/* changeling */ ";
+
 /// An identifier in backticks; backticks inside are doubled.
 pub fn ident(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))

@@ -79,7 +79,10 @@ struct State {
     locked_pause: Duration,
     in_flight_rows: usize,
     in_flight_bytes: usize,
-    markers_received: VecDeque<String>,
+    /// Row changes received so far, each delivery counted.
+    changes: u64,
+    /// Markers that have come, each with the changes before it.
+    markers_received: VecDeque<(String, u64)>,
     markers_applied: VecDeque<String>,
     /// When the newest applied heartbeat was sent, microseconds since 1970, and how long it took.
     heartbeat_applied: Option<(u64, Duration)>,
@@ -126,6 +129,7 @@ impl Backlog {
                 locked_pause: LOCKED_PAUSE.0,
                 in_flight_rows: 0,
                 in_flight_bytes: 0,
+                changes: 0,
                 markers_received: VecDeque::new(),
                 markers_applied: VecDeque::new(),
                 heartbeat_applied: None,
@@ -324,17 +328,20 @@ impl Backlog {
         }
     }
 
-    /// Waits until a marker has come back through the binlog: all events before it are received.
+    /// Waits until a marker has come back through the binlog: all events before it are received. Returns
+    /// how many row changes those were; one delivered twice after a reconnect counts twice.
     /// Cancellation-safe.
     ///
     /// # Errors
     /// `limit` has passed.
-    pub async fn marker_received(&self, name: &str, limit: Duration) -> Result<()> {
-        self.until(limit, |state| {
-            state.markers_received.iter().any(|n| n == name)
-        })
-        .await
-        .ok_or_else(|| late(name, "did not come back through the binlog", limit))
+    pub async fn marker_received(&self, name: &str, limit: Duration) -> Result<u64> {
+        let find = |state: &State| {
+            let found = state.markers_received.iter().find(|(n, _)| n == name);
+            found.map(|(_, changes)| *changes)
+        };
+        let come = self.until(limit, |state| find(state).is_some()).await;
+        come.and_then(|()| find(&self.lock()))
+            .ok_or_else(|| late(name, "did not come back through the binlog", limit))
     }
 
     /// Waits until everything before a marker is in the ghost. Cancellation-safe.
@@ -391,7 +398,7 @@ fn late(name: &str, what: &str, limit: Duration) -> Failure {
     .remedy("see whether the binlog reader keeps up (status, replay lag)")
 }
 
-fn remember(names: &mut VecDeque<String>, name: String) {
+fn remember<T>(names: &mut VecDeque<T>, name: T) {
     if names.len() == MARKERS_REMEMBERED {
         names.pop_front();
     }
@@ -411,6 +418,7 @@ impl ChangeSink for Backlog {
             BinlogEvent::Change(change) => {
                 let mut state = self.lock();
                 let state = &mut *state;
+                state.changes += 1;
                 let place = state.ledger.place();
                 let new = state.open.add(change, place);
                 state.ledger.remember(place, new);
@@ -462,7 +470,8 @@ impl Backlog {
                 .heartbeat_at_micros
                 .set(u64::try_from(since_start).unwrap_or(u64::MAX));
         } else {
-            remember(&mut state.markers_received, hint.clone());
+            let changes = state.changes;
+            remember(&mut state.markers_received, (hint.clone(), changes));
             state.ledger.mark(Mark::Marker(hint));
         }
         self.settle(state);

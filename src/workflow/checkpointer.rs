@@ -103,7 +103,10 @@ impl Checkpointer {
                 Ok(()) => written = tokio::time::Instant::now(),
                 Err(failure) if last || written.elapsed() >= STALE_MAX => return Err(failure),
                 Err(failure) if failure.is_disconnected() || failure.is_transient() => {
-                    tracing::warn!(event = "checkpoint_late", "checkpoint not written: {failure}");
+                    tracing::warn!(
+                        event = "checkpoint_late",
+                        "checkpoint not written: {failure}"
+                    );
                 }
                 Err(failure) => return Err(failure),
             }
@@ -114,10 +117,7 @@ impl Checkpointer {
     }
 
     /// Opens the session again if it was lost, as long as patience lasts.
-    async fn write_patiently(
-        &self,
-        session: &mut Option<Session>,
-    ) -> Result<()> {
+    async fn write_patiently(&self, session: &mut Option<Session>) -> Result<()> {
         let start = tokio::time::Instant::now();
         loop {
             let attempt = async {
@@ -139,7 +139,10 @@ impl Checkpointer {
             if start.elapsed() >= PATIENCE {
                 return Err(failure);
             }
-            tracing::debug!(event = "checkpoint_retry", "checkpoint not written yet: {failure}");
+            tracing::debug!(
+                event = "checkpoint_retry",
+                "checkpoint not written yet: {failure}"
+            );
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }

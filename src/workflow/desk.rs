@@ -28,7 +28,11 @@ pub struct Desk {
 ///
 /// # Errors
 /// The socket cannot be bound.
-pub async fn open(run: &Arc<Run>, status: Arc<StatusSource>, group: &mut Supervisor) -> Result<Desk> {
+pub async fn open(
+    run: &Arc<Run>,
+    status: Arc<StatusSource>,
+    group: &mut Supervisor,
+) -> Result<Desk> {
     let (controller, commands) = Controller::new(run.tunables.clone(), status);
     let cancel = group.token();
     let path = run

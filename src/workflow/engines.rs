@@ -121,8 +121,7 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
         async move { replay.run(cancel).await }
     });
     group.spawn("write heartbeats", {
-        let mut heartbeats =
-            Heartbeats::new(run.server.clone(), run.names.changelog.clone());
+        let mut heartbeats = Heartbeats::new(run.server.clone(), run.names.changelog.clone());
         heartbeats.every = run.settings.heartbeat_interval;
         let cancel = cancel.clone();
         async move { heartbeats.run(&cancel).await }
@@ -133,7 +132,10 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
             .remedy("check that the binlog is on and that nothing filters the schema out of it")?,
         () = cancel.cancelled() => return Err(stopped()),
     }
-    tracing::info!(event = "stream_live", "our heartbeat came back: every change is seen from here on");
+    tracing::info!(
+        event = "stream_live",
+        "our heartbeat came back: every change is seen from here on"
+    );
 
     let throttle = throttle::start(
         ThrottlePlan::from_settings(
@@ -231,6 +233,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             version: checkpoint::VERSION,
             program: env!("CARGO_PKG_VERSION").to_string(),
             deferred: prepared.deferred.clone(),
+            old_table: run.names.old.table.clone(),
             ..found.clone()
         },
         None => Checkpoint {
@@ -240,6 +243,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             original: definition_identity(&prepared.original.create_statement),
             ghost: prepared.ghost_identity.clone(),
             ghost_complete: prepared.ghost_complete.clone(),
+            old_table: run.names.old.table.clone(),
             stage: Stage::Copy,
             watermark: None,
             suspects: Vec::new(),

@@ -3,9 +3,9 @@
 use super::ending::{Ending, OriginalTable};
 use super::migrate::{Ended, Summary};
 use super::run::Run;
-use crate::changelog::OUR_DDL;
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::mysql::{Purpose, Session, quote};
+use crate::mysql::quote::{self, OWN_DDL};
+use crate::mysql::{Purpose, Session};
 use crate::names::{Names, TableName};
 use crate::settings::OldTable;
 
@@ -34,14 +34,23 @@ pub async fn clean_up(run: &Run, result: Result<Summary>) -> Ended {
             let left = if removed {
                 Vec::new()
             } else {
-                left_of(run).await.unwrap_or_else(|_| all_helpers(&run.names))
+                left_of(run)
+                    .await
+                    .unwrap_or_else(|_| all_helpers(&run.names))
             };
             let resumable = original == OriginalTable::Untouched
                 && !removed
                 && worth_keeping(&failure)
                 && left.contains(&run.names.checkpoint)
                 && left.contains(&run.names.ghost);
-            Err((failure, Ending { original, left, resumable }))
+            Err((
+                failure,
+                Ending {
+                    original,
+                    left,
+                    resumable,
+                },
+            ))
         }
     }
 }
@@ -71,7 +80,10 @@ async fn remove(run: &Run) -> bool {
     match removed.await {
         Ok(()) => true,
         Err(failure) => {
-            tracing::warn!(event = "cleanup_failed", "the run's own tables could not be removed: {failure}");
+            tracing::warn!(
+                event = "cleanup_failed",
+                "the run's own tables could not be removed: {failure}"
+            );
             false
         }
     }
@@ -90,7 +102,10 @@ pub async fn remove_helpers(session: &mut Session, names: &Names) -> Result<()> 
 
 async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {
     session
-        .execute(&format!("{OUR_DDL}DROP TABLE IF EXISTS {}", quote::table(table)))
+        .execute(&format!(
+            "{OWN_DDL}DROP TABLE IF EXISTS {}",
+            quote::table(table)
+        ))
         .await
         .map(drop)
         .doing(|| format!("drop {table}"))

@@ -28,6 +28,7 @@ pub struct Rest {
     /// Writes markers; opened before the lock is asked for.
     marker_session: Mutex<Option<Session>>,
     markers: AtomicU64,
+    changes_at_marker: AtomicU64,
     prefix: String,
 }
 
@@ -49,6 +50,7 @@ impl Rest {
             pace,
             marker_session: Mutex::new(None),
             markers: AtomicU64::new(0),
+            changes_at_marker: AtomicU64::new(0),
             prefix,
         }
     }
@@ -71,6 +73,21 @@ impl Rest {
     }
 }
 
+impl Rest {
+    /// Writes a marker and waits until it is back; returns the changes received before it.
+    async fn marker_back(&self, deadline: Instant) -> Result<u64> {
+        let name = self.write_marker().await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.backlog
+            .marker_received(&name, left)
+            .await
+            .map_err(|failure| {
+                Failure::from_server(ErrorClass::Transient, None, failure.to_string())
+                    .doing("wait for the marker to come back through the binlog")
+            })
+    }
+}
+
 impl LastChanges for Rest {
     async fn quiesce(&self) -> Result<()> {
         let mut slot = self.marker_session.lock().await;
@@ -82,15 +99,14 @@ impl LastChanges for Rest {
     }
 
     async fn marker(&self, deadline: Instant) -> Result<()> {
-        let name = self.write_marker().await?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.backlog
-            .marker_received(&name, left)
-            .await
-            .map_err(|failure| {
-                Failure::from_server(ErrorClass::Transient, None, failure.to_string())
-                    .doing("wait for the marker to come back through the binlog")
-            })
+        let changes = self.marker_back(deadline).await?;
+        self.changes_at_marker.store(changes, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn arrived_since_marker(&self, deadline: Instant) -> Result<u64> {
+        let changes = self.marker_back(deadline).await?;
+        Ok(changes.saturating_sub(self.changes_at_marker.load(Ordering::SeqCst)))
     }
 
     async fn apply_rest(&self, session: &mut Session, ghost: &TableName) -> Result<u64> {

@@ -10,18 +10,18 @@ use super::desk::{self, Desk};
 use super::ending::{Ending, OriginalTable};
 use super::engines::{self, Engines};
 use super::finish;
+use super::interim as preflight;
 use super::prepare::{self, Prepared};
 use super::run::{Run, stopped};
 use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::{self, Stage};
 use crate::copy::{self, CopyPlan};
-use crate::cutover::{self, CutOverPlan, KillPolicy, Reason, Swap, Swapped};
+use crate::cutover::{self, CutOverPlan, KillPolicy, Ownership, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
 use crate::mysql::cancel::finish_or_kill;
 use crate::names::TableName;
 use crate::observe::StatusSource;
-use crate::preflight;
 use crate::progress::Phase;
 use crate::schema::TableDefinition;
 use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
@@ -36,8 +36,10 @@ const INDEX_BUILD_LIMIT: Duration = Duration::from_secs(7 * 86_400);
 pub struct Summary {
     /// The table.
     pub table: TableName,
-    /// The swap.
-    pub swapped: Swapped,
+    /// The swap; `None` if an interrupted run had done it and only its tables were left.
+    pub swapped: Option<Swapped>,
+    /// Where the original is now.
+    pub old: TableName,
     /// Rows that the copy read.
     pub rows_copied: u64,
     /// Changes that replay applied.
@@ -60,17 +62,20 @@ impl fmt::Display for Summary {
         writeln!(f, "  changes replayed {}", self.changes)?;
         writeln!(f, "  rows compared    {}", self.rows_verified)?;
         writeln!(f, "  retries          {}", self.retries)?;
-        writeln!(
-            f,
-            "  swap             attempt {}, the table was locked for {:.0} ms",
-            self.swapped.attempt.number,
-            self.swapped.stall.as_secs_f64() * 1e3
-        )?;
+        match &self.swapped {
+            Some(swapped) => writeln!(
+                f,
+                "  swap             attempt {}, the table was locked for {:.0} ms",
+                swapped.attempt.number,
+                swapped.stall.as_secs_f64() * 1e3
+            )?,
+            None => writeln!(f, "  swap             done by the interrupted run")?,
+        }
         write!(f, "  time             {:.1} s:", self.elapsed.as_secs_f64())?;
         for (phase, took) in &self.phases {
             write!(f, " {phase} {:.1} s", took.as_secs_f64())?;
         }
-        write!(f, "\n  old table        {}", self.swapped.old)
+        write!(f, "\n  old table        {}", self.old)
     }
 }
 
@@ -103,7 +108,12 @@ pub async fn migrate(run: &Arc<Run>) -> Ended {
 
 async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> Ended {
     let approved = match approve(run).await {
-        Ok(approved) => approved,
+        Ok(Approval::GoOn(approved)) => approved,
+        Ok(Approval::AlreadySwapped { old }) => {
+            run.own_helpers();
+            run.original_is(OriginalTable::Swapped);
+            return finish::clean_up(run, Ok(summary(run, None, old))).await;
+        }
         Err(failure) => return Err((failure, Ending::nothing_changed())),
     };
     let mut group = Supervisor::new(&run.stop);
@@ -119,6 +129,17 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> Ended {
     outcome
 }
 
+/// What there is to do.
+enum Approval {
+    /// A migration, begun or to begin.
+    GoOn(Box<Approved>),
+    /// Nothing but cleaning up: the interrupted run died after its swap.
+    AlreadySwapped {
+        /// Where the original is.
+        old: TableName,
+    },
+}
+
 /// What preflight found right.
 struct Approved {
     alter: AlterStatement,
@@ -130,7 +151,7 @@ struct Approved {
 }
 
 /// Looks at everything, and refuses what is unsafe before anything is created.
-async fn approve(run: &Run) -> Result<Approved> {
+async fn approve(run: &Run) -> Result<Approval> {
     run.progress.enter(Phase::Preflight);
     let alter = AlterStatement::parse(&run.settings.alter)?;
     let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
@@ -139,6 +160,15 @@ async fn approve(run: &Run) -> Result<Approved> {
         finish::remove_helpers(&mut session, &run.names).await?;
     }
     let found = checkpoint::read(&mut session, &run.names.checkpoint).await?;
+    if let Some(found) = &found {
+        let mut names = run.names.clone();
+        names.old = names.original.sibling(&found.old_table);
+        match cutover::settle(&run.server, &names).await? {
+            Ownership::Original => {}
+            Ownership::Swapped => return Ok(Approval::AlreadySwapped { old: names.old }),
+            Ownership::Unknown(seen) => return Err(unknown_ownership(run, "before", &seen)),
+        }
+    }
     if found.is_none() && run.settings.resume == ResumeSetting::Require {
         return Err(Failure::new(
             FailureKind::Refused,
@@ -157,13 +187,13 @@ async fn approve(run: &Run) -> Result<Approved> {
     report.log();
     let replicas = report.replicas;
     let original = report.approve()?;
-    Ok(Approved {
+    Ok(Approval::GoOn(Box::new(Approved {
         alter,
         original,
         found,
         lock,
         replicas,
-    })
+    })))
 }
 
 async fn through_the_ghost(
@@ -197,19 +227,26 @@ async fn through_the_ghost(
     copy_rows(run, &prepared, &engines, &controls).await?;
     build_indexes(run, &prepared, &engines, &controls).await?;
     verify(run, &prepared, &engines, &controls).await?;
+    carry_counter(run, approved).await?;
     let swapped = cut_over(run, desk, &engines, &controls).await?;
     run.progress.enter(Phase::Finish);
+    let old = swapped.old.clone();
+    Ok(summary(run, Some(swapped), old))
+}
+
+fn summary(run: &Run, swapped: Option<Swapped>, old: TableName) -> Summary {
     let progress = &run.progress;
-    Ok(Summary {
+    Summary {
         table: run.names.original.clone(),
         swapped,
+        old,
         rows_copied: progress.rows_copied.get(),
         changes: progress.changes_applied.get(),
         rows_verified: progress.rows_verified.get(),
         retries: progress.retries.get(),
         phases: progress.phases(),
         elapsed: progress.started.elapsed(),
-    })
+    }
 }
 
 /// When secondary indexes are built. Automatic: after the copy where no replica would be held up by the
@@ -234,7 +271,10 @@ fn index_timing(run: &Run, approved: &Approved) -> IndexTiming {
         IndexTiming::AfterCopy => "after the copy",
         IndexTiming::WithTable => "with the table",
     };
-    tracing::info!(event = "index_timing", "secondary indexes are built {when}: {why}");
+    tracing::info!(
+        event = "index_timing",
+        "secondary indexes are built {when}: {why}"
+    );
     timing
 }
 
@@ -327,6 +367,20 @@ async fn build_indexes(
     Ok(())
 }
 
+/// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.
+async fn carry_counter(run: &Run, approved: &Approved) -> Result<()> {
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    ghost::carry_auto_increment(
+        &mut session,
+        &run.names.original,
+        &run.names.ghost,
+        &approved.alter,
+    )
+    .await?;
+    session.close().await;
+    Ok(())
+}
+
 async fn verify(
     run: &Run,
     prepared: &Prepared,
@@ -396,15 +450,18 @@ async fn cut_over(
             "end the transactions that hold the table (they are named above), or allow \
              --kill-blockers, and start the same command again: it goes on from here",
         )),
-        Swap::Unknown { seen, cause } => {
-            run.original_is(OriginalTable::Unknown);
-            Err(Failure::failed(format!(
-                "contact was lost during the swap ({cause}); the catalogue shows: {seen}"
-            ))
-            .remedy(
-                "look which of the tables exist: if the old table is there the swap has happened, \
-                 else the original is as it was; drop nothing before that is clear",
-            ))
-        }
+        Swap::Unknown { seen, cause } => Err(unknown_ownership(run, &cause, &seen)),
     }
+}
+
+/// The catalogue does not tell which table the application uses: a message of its own.
+fn unknown_ownership(run: &Run, cause: &str, seen: &str) -> Failure {
+    run.original_is(OriginalTable::Unknown);
+    Failure::failed(format!(
+        "contact was lost during the swap ({cause}); the catalogue shows: {seen}"
+    ))
+    .remedy(
+        "look which of the tables exist: if the old table is there the swap has happened, else the \
+         original is as it was; drop nothing before that is clear",
+    )
 }

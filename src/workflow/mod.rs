@@ -7,6 +7,7 @@ mod desk;
 mod ending;
 mod engines;
 mod finish;
+mod interim;
 mod last_changes;
 mod migrate;
 mod prepare;

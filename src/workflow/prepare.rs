@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::run::Run;
 use crate::alter::{AlterStatement, IndexTiming, ghost};
 use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
-use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::Purpose;
 use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition};
 
