@@ -111,6 +111,18 @@ impl AlterStatement {
         })
     }
 
+    /// Whether it changes how the table is partitioned.
+    pub fn partitions(&self) -> bool {
+        self.kinds().any(|kind| {
+            matches!(
+                kind,
+                ClauseKind::PartitionBy
+                    | ClauseKind::RemovePartitioning
+                    | ClauseKind::PartitionOperation { .. }
+            )
+        })
+    }
+
     /// Which columns it renames, drops and adds.
     pub fn column_moves(&self) -> ColumnMoves {
         let mut moves = ColumnMoves::default();

@@ -13,6 +13,7 @@ mod binlog;
 mod copy;
 mod kill;
 mod model;
+mod schema;
 mod support;
 mod support_works;
 mod throttle;

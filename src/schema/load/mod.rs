@@ -120,7 +120,7 @@ async fn triggers(session: &mut Session, name: &TableName) -> Result<Vec<String>
     session
         .query(&format!(
             "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE {} \
-             ORDER BY EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER",
+             ORDER BY CAST(EVENT_MANIPULATION AS CHAR), CAST(ACTION_TIMING AS CHAR) DESC, ACTION_ORDER",
             rows::is_table("EVENT_OBJECT_SCHEMA", "EVENT_OBJECT_TABLE", name)
         ))
         .await

@@ -1,0 +1,75 @@
+use changeling::alter::{AlterStatement, NativeWay, native};
+use changeling::failure::ErrorClass;
+use changeling::mysql::Purpose;
+use changeling::names::Names;
+
+use super::{definition, session};
+use crate::support::{TestDb, both};
+
+#[tokio::test]
+async fn the_server_says_how_it_would_do_it() {
+    use NativeWay::*;
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(20), c TEXT) PARTITION BY HASH (id)")
+            .await;
+        db.sql("CREATE TABLE `t-1` (id INT PRIMARY KEY, a INT, b VARCHAR(20), c TEXT) DEFAULT CHARSET=utf8mb4")
+            .await;
+        let mut session = session(&db, Purpose::Ddl).await;
+        let plain = definition(&mut session, &db, "t-1").await;
+        let names = Names::new(&plain.name, None, None);
+        for (alter, way) in [
+            ("ADD n INT, ALGORITHM=COPY", Instant),
+            ("ALTER a SET DEFAULT 5", Instant),
+            ("ADD KEY k (a)", InplaceNoRebuild),
+            ("ADD n INT, ADD KEY k (n)", InplaceRebuild),
+            ("ENGINE=InnoDB", InplaceRebuild),
+            ("MODIFY a INT NOT NULL", InplaceRebuild),
+            ("ADD FULLTEXT KEY f (c)", InplaceShared),
+            ("MODIFY a BIGINT", Copy),
+            ("PARTITION BY HASH (id) PARTITIONS 2", Copy),
+        ] {
+            let parsed = AlterStatement::parse(alter).unwrap();
+            let answer = native::probe(&mut session, &names, &plain, &parsed)
+                .await
+                .unwrap();
+            assert_eq!(answer.way, way, "{alter}: {:?}", answer.refused);
+            assert_eq!(answer.refused.is_empty(), way == Instant);
+            assert!(answer.refused.iter().all(|(_, words)| !words.is_empty()));
+            assert_eq!(answer.changes_nothing(&plain), alter == "ENGINE=InnoDB");
+        }
+        let partitioned = definition(&mut session, &db, "t").await;
+        let names = Names::new(&partitioned.name, None, None);
+        let parsed = AlterStatement::parse("COALESCE PARTITION 1").unwrap();
+        let failure = native::probe(&mut session, &names, &partitioned, &parsed)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.class(), Some(ErrorClass::Definite));
+        assert_eq!(db.tables().await, ["t", "t-1"]);
+        session.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_left_over_scratch_table_is_replaced_unless_it_has_rows() {
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        db.sql("CREATE TABLE _t_ghp (id INT PRIMARY KEY)").await;
+        let mut session = session(&db, Purpose::Ddl).await;
+        let original = definition(&mut session, &db, "t").await;
+        let names = Names::new(&original.name, None, None);
+        let parsed = AlterStatement::parse("ADD n INT").unwrap();
+        let answer = native::probe(&mut session, &names, &original, &parsed).await;
+        assert_eq!(answer.unwrap().way, NativeWay::Instant);
+        assert_eq!(db.tables().await, ["t"]);
+        db.sql("CREATE TABLE _t_ghp (id INT PRIMARY KEY)").await;
+        db.sql("INSERT INTO _t_ghp VALUES (1)").await;
+        let refused = native::probe(&mut session, &names, &original, &parsed).await;
+        assert!(refused.unwrap_err().to_string().contains("has rows"));
+        assert_eq!(db.tables().await.len(), 2);
+        session.close().await;
+    })
+    .await;
+}
