@@ -1,6 +1,9 @@
 //! Tables, writers and measurements for `scripts/demo` and `scripts/bench`.
 
+mod bench;
 mod compare;
+mod report;
+mod rivals;
 mod server;
 mod shapes;
 mod traffic;
@@ -70,6 +73,8 @@ enum Command {
     Sql { statement: String },
     /// Compares the rows of two tables by the server, byte by byte; exits with 1 if they differ
     Compare { a: String, b: String },
+    /// Measures changeling beside native ALTER and the other tools that are on PATH
+    Bench(bench::BenchArgs),
 }
 
 /// A message for the user.
@@ -132,6 +137,7 @@ async fn main() -> Result<()> {
                 std::process::exit(1);
             }
         }
+        Command::Bench(arguments) => bench::run(&target, &database, &arguments).await?,
     }
     Ok(())
 }

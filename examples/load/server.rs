@@ -51,3 +51,9 @@ pub async fn run(conn: &mut Conn, sql: &str) -> Result<()> {
         format!("{error}\nin: {}", sql.chars().take(500).collect::<String>()).into()
     })
 }
+
+/// Bytes of all binary logs that the server keeps: only ever grows while none is purged.
+pub async fn binlog_bytes(conn: &mut Conn) -> Result<u64> {
+    let rows: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
+    Ok(rows.iter().filter_map(|row| row.get::<u64, _>(1)).sum())
+}

@@ -27,6 +27,25 @@ const BATCH: u64 = 50_000;
 const DIGITS: &str = "LEFT(CONCAT(SHA2({n}, 256), SHA2(-{n}, 256)), 119)";
 
 impl Shape {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shape::OneIndex => "one index",
+            Shape::FiveIndexes => "five indexes",
+            Shape::Wide => "wide rows",
+            Shape::StringKey => "string key",
+        }
+    }
+
+    /// How many rows the bench gives it, as a share of those of the plain table.
+    pub fn share_of_rows(self) -> f64 {
+        match self {
+            Shape::OneIndex => 1.0,
+            Shape::FiveIndexes | Shape::StringKey => 0.5,
+            Shape::Wide => 0.03,
+        }
+    }
+
     fn columns(self) -> &'static str {
         match self {
             Shape::OneIndex => {

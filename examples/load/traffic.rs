@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -46,7 +47,7 @@ struct Seen {
 }
 
 /// What the application has seen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Latencies {
     pub transactions: u64,
     pub repeated: u64,
