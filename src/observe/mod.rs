@@ -4,11 +4,14 @@
 //! knows a server.
 
 mod block;
+mod chart;
 pub mod eta;
 pub mod gh_ost_line;
+mod html;
 pub mod log;
 pub mod metrics;
 pub mod recorder;
+pub mod report;
 pub mod status;
 pub mod terminal;
 pub mod text;
@@ -16,6 +19,7 @@ mod watch;
 
 pub use eta::{Forecast, Forecaster};
 pub use recorder::{Attempts, Point};
+pub use report::{Ending, Report, Verification};
 pub use status::{StatusSnapshot, StatusSource, ThrottleNow};
 pub use terminal::Screen;
 pub use text::status_text;
