@@ -13,13 +13,16 @@ use crate::failure::Result;
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(250);
 
+/// Takes a status and its line.
+pub type Printer = Box<dyn Fn(&StatusSnapshot, &str) + Send + Sync>;
+
 /// What is shown.
 pub enum Lines {
     /// A live block where there is a terminal, and the status line in the log, on gh-ost's schedule,
     /// where there is none.
     Auto,
     /// The status line is handed to this function on gh-ost's schedule.
-    To(Box<dyn Fn(&StatusSnapshot, &str) + Send + Sync>),
+    To(Printer),
     /// Nothing.
     Quiet,
 }
