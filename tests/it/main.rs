@@ -11,6 +11,7 @@
 
 mod binlog;
 mod copy;
+mod cutover;
 mod kill;
 mod model;
 mod schema;
