@@ -14,6 +14,7 @@ mod copy;
 mod cutover;
 mod kill;
 mod model;
+mod replay;
 mod schema;
 mod support;
 mod support_works;

@@ -5,5 +5,5 @@ mod fits;
 mod keys;
 mod locks;
 mod plans;
-mod setup;
+pub mod setup;
 mod steering;

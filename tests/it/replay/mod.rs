@@ -1,0 +1,5 @@
+//! Replay alone: the tests change the original through SQL and hand over the events that the binlog
+//! would have brought.
+
+mod histories;
+mod rig;
