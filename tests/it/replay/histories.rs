@@ -331,12 +331,12 @@ async fn play(
                     }
                 };
                 let committed = async {
-                    a_moment().await;
+                    a_moment(rng).await;
                     application.client.sql("COMMIT").await;
                 };
                 tokio::join!(copied, committed);
             }
-            4 => a_moment().await,
+            4 => a_moment(rng).await,
             _ => match chunks.pop_front() {
                 Some(chunk) if lock_free => {
                     copy_lock_free(rig, ground, application, copier, rng, &chunk).await;
@@ -372,7 +372,7 @@ async fn copy_lock_free(
         application.client.sql("COMMIT").await;
         application.events.push_back(changes);
         application.deliver(rig, rng.usize(0..3));
-        a_moment().await;
+        a_moment(rng).await;
     }
     write_snapshot(copier, &rows).await;
     drop(open);

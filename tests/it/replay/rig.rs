@@ -14,6 +14,7 @@ use changeling::progress::Progress;
 use changeling::replay::{Backlog, BacklogLimits, Replay, ReplayPlan, Uniqueness};
 use changeling::row::Cell;
 use changeling::tunables::Tunables;
+use fastrand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -174,7 +175,9 @@ pub fn update(key: i64, values: Option<&[Cell]>) -> RowChange {
     }
 }
 
-/// A pause for others to act in; nothing depends on its length.
-pub async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..8))).await;
+/// A pause for others to act in, at times long enough for replay to have acted; nothing depends on its
+/// length.
+pub async fn a_moment(rng: &mut Rng) {
+    let most = if rng.u8(0..3) == 0 { 40 } else { 5 };
+    tokio::time::sleep(Duration::from_millis(rng.u64(0..most))).await;
 }
