@@ -14,7 +14,7 @@ use changeling::mysql::quote::write_cell;
 use changeling::row::Cell;
 use fastrand::Rng;
 
-use super::rig::{Rig, a_moment, after};
+use super::rig::{Rig, after};
 use crate::copy::setup::Tables;
 use crate::support::{Client, TestDb, both, compare_tables};
 
@@ -331,12 +331,12 @@ async fn play(
                     }
                 };
                 let committed = async {
-                    a_moment(rng).await;
+                    rig.moment(rng).await;
                     application.client.sql("COMMIT").await;
                 };
                 tokio::join!(copied, committed);
             }
-            4 => a_moment(rng).await,
+            4 => rig.moment(rng).await,
             _ => match chunks.pop_front() {
                 Some(chunk) if lock_free => {
                     copy_lock_free(rig, ground, application, copier, rng, &chunk).await;
@@ -371,8 +371,8 @@ async fn copy_lock_free(
         let changes = application.statements(rng).await;
         application.client.sql("COMMIT").await;
         application.events.push_back(changes);
-        application.deliver(rig, rng.usize(0..3));
-        a_moment(rng).await;
+        application.deliver(rig, rng.choice([1, usize::MAX]).unwrap());
+        rig.moment(rng).await;
     }
     write_snapshot(copier, &rows).await;
     drop(open);

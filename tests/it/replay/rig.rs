@@ -17,6 +17,7 @@ use changeling::tunables::Tunables;
 use fastrand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::copy::setup::Tables;
@@ -175,9 +176,16 @@ pub fn update(key: i64, values: Option<&[Cell]>) -> RowChange {
     }
 }
 
-/// A pause for others to act in, at times long enough for replay to have acted; nothing depends on its
-/// length.
-pub async fn a_moment(rng: &mut Rng) {
-    let most = if rng.u8(0..3) == 0 { 40 } else { 5 };
-    tokio::time::sleep(Duration::from_millis(rng.u64(0..most))).await;
+impl Rig {
+    /// Gives replay time: none, or until it has applied all that it may apply (what is held back, or
+    /// locked, stays).
+    pub async fn moment(&self, rng: &mut Rng) {
+        if rng.bool() {
+            return;
+        }
+        let end = Instant::now() + Duration::from_millis(60);
+        while self.backlog.rows() > 0 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
 }
