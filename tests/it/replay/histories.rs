@@ -324,6 +324,8 @@ async fn play(
                 let changes = application.statements(rng).await;
                 application.deliver(rig, usize::MAX);
                 rig.feed(changes);
+                // Replay may be through with it before the copy reads.
+                rig.moment(rng).await;
                 let chunk = chunks.pop_front();
                 let copied = async {
                     if let Some(chunk) = chunk.filter(|_| !lock_free) {
