@@ -117,9 +117,9 @@ struct Application<'a> {
 impl Application<'_> {
     /// Some statements of an open transaction; returns their events. A statement that the server refuses
     /// has not happened.
-    async fn statements(&mut self, rng: &mut Rng) -> Vec<RowChange> {
+    async fn statements(&mut self, rng: &mut Rng, most: usize) -> Vec<RowChange> {
         let mut changes = Vec::new();
-        for _ in 0..rng.usize(1..=5) {
+        for _ in 0..rng.usize(1..=most) {
             let key = (self.ground.keys)(rng);
             let old = self
                 .rows
@@ -308,12 +308,14 @@ async fn play(
 ) {
     let lock_free = ground.subject != "text" && rng.bool();
     let mut chunks = chunks(ground, rng);
+    // Rows from before the stream: only the copy brings them.
+    application.statements(rng, 12).await;
     for _ in 0..rng.usize(4..16) {
-        match rng.u8(0..6) {
+        match rng.u8(0..7) {
             // A transaction, whose events come later.
             0 | 1 => {
                 application.client.sql("BEGIN").await;
-                let changes = application.statements(rng).await;
+                let changes = application.statements(rng, 5).await;
                 application.client.sql("COMMIT").await;
                 application.events.push_back(changes);
             }
@@ -321,7 +323,7 @@ async fn play(
             // A transaction whose events come before its commit, while the copy goes on.
             3 => {
                 application.client.sql("BEGIN").await;
-                let changes = application.statements(rng).await;
+                let changes = application.statements(rng, 5).await;
                 application.deliver(rig, usize::MAX);
                 rig.feed(changes);
                 // Replay may be through with it before the copy reads.
@@ -370,7 +372,7 @@ async fn copy_lock_free(
     let rows = read_snapshot(copier, ground, chunk).await;
     for _ in 0..rng.usize(0..3) {
         application.client.sql("BEGIN").await;
-        let changes = application.statements(rng).await;
+        let changes = application.statements(rng, 5).await;
         application.client.sql("COMMIT").await;
         application.events.push_back(changes);
         application.deliver(rig, rng.choice([1, usize::MAX]).unwrap());
