@@ -328,9 +328,12 @@ async fn play(
                 rig.feed(changes);
                 // Replay may be through with it before the copy reads.
                 rig.moment(rng).await;
-                let chunk = chunks.pop_front();
+                let chunk = match lock_free {
+                    true => None,
+                    false => chunks.pop_front(),
+                };
                 let copied = async {
-                    if let Some(chunk) = chunk.filter(|_| !lock_free) {
+                    if let Some(chunk) = chunk {
                         copy_locking(copier, ground, &chunk).await;
                     }
                 };
