@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod connection;
+pub mod ctl;
 pub mod enums;
 pub mod gh_ost;
 pub mod migrate;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Alter a table while it is in use; the same command again goes on after an interruption
     #[command(disable_help_flag = true)]
     Migrate(Box<migrate::MigrateArgs>),
+    /// Talk to a running migration: status, why, pause, resume, set, cut-over, postpone, abort, drop
+    #[command(disable_help_flag = true)]
+    Ctl(ctl::CtlArgs),
 }
 
 /// Reads the program's arguments; `Err` is what clap wants to print, help and version included.

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cli, Command, LogFormat, arguments};
 use crate::failure::{Failure, FailureKind};
+use crate::observe::log::{LogForm, LogLevel};
+use crate::observe::{self, Lines, Screen};
 use crate::workflow::{self, Ending};
 
 /// Runs the program.
@@ -26,7 +28,14 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    init_log(&cli);
+    let screen = Arc::new(match cli.log_format {
+        LogFormat::Text if !cli.quiet => Screen::new(),
+        LogFormat::Text | LogFormat::Json => Screen::plain(),
+    });
+    if let Err(failure) = init_log(&cli, &screen) {
+        eprintln!("error: {failure}");
+        return ExitCode::from(failure.kind().exit_code());
+    }
     if let Some(warning) = taken.warning {
         tracing::warn!(event = "password_on_command_line", "{warning}");
     }
@@ -35,7 +44,7 @@ pub fn run() -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Ok(runtime) => runtime.block_on(dispatch(cli, screen)),
         Err(error) => {
             eprintln!("error: cannot start the program's threads: {error}");
             ExitCode::from(FailureKind::Failed.exit_code())
@@ -43,36 +52,42 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Sets up the log on stderr. The driver's own lines are left out: it reports errors that we expect and
-/// handle.
-fn init_log(cli: &Cli) {
+/// Sets up the log; lines and the live block share the screen.
+fn init_log(cli: &Cli, screen: &Arc<Screen>) -> crate::failure::Result<()> {
     let level = match (cli.quiet, cli.verbose) {
-        (true, _) => "warn",
-        (false, 0) => "info",
-        (false, 1) => "debug",
-        (false, _) => "trace",
+        (true, _) => LogLevel::Warn,
+        (false, 0) => LogLevel::Info,
+        (false, _) => LogLevel::Debug,
     };
-    let filter = tracing_subscriber::EnvFilter::new(format!("{level},mysql_async=off"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // A second initialisation cannot happen: the program does this once.
-    let _ = match cli.log_format {
-        LogFormat::Text => builder
-            .with_target(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let form = match cli.log_format {
+        LogFormat::Text => LogForm::Text,
+        LogFormat::Json => LogForm::Json,
     };
+    observe::log::init(form, level, screen.clone())
 }
 
-async fn dispatch(cli: Cli) -> ExitCode {
+async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
     match cli.command {
-        Command::Migrate(arguments) => migrate(*arguments).await,
+        Command::Migrate(arguments) => migrate(*arguments, screen).await,
+        Command::Ctl(arguments) => plain(arguments.run().await),
     }
 }
 
-async fn migrate(arguments: super::migrate::MigrateArgs) -> ExitCode {
+/// The end of a command that changes no table.
+fn plain(result: crate::failure::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            if let Some(remedy) = failure.remedy_text() {
+                eprintln!("hint: {remedy}");
+            }
+            ExitCode::from(failure.kind().exit_code())
+        }
+    }
+}
+
+async fn migrate(arguments: super::migrate::MigrateArgs, screen: Arc<Screen>) -> ExitCode {
     let settings = match arguments.resolve() {
         Ok(settings) => settings,
         Err(failure) => return failed(&failure, &Ending::nothing_changed()),
@@ -81,12 +96,13 @@ async fn migrate(arguments: super::migrate::MigrateArgs) -> ExitCode {
         Ok(run) => Arc::new(run),
         Err(failure) => return failed(&failure, &Ending::nothing_changed()),
     };
-    match workflow::migrate(&run).await {
-        Ok(summary) => {
-            println!("{summary}");
+    let outcome = workflow::migrate(&run, screen, Lines::Auto).await;
+    match outcome.failure {
+        None => {
+            println!("{}", outcome.report.summary());
             ExitCode::SUCCESS
         }
-        Err((failure, ending)) => failed(&failure, &ending),
+        Some((failure, ending)) => failed(&failure, &ending),
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::run::Run;
-use crate::control::{self, ControlCommand, Controller, Listener, signals};
-use crate::failure::Result;
-use crate::observe::StatusSource;
+use crate::control::{self, ControlCommand, Controller, HookEvent, Hooks, Listener, signals};
+use crate::failure::{Failure, Result};
+use crate::observe::{StatusSource, metrics};
 use crate::supervise::Supervisor;
 
 /// How often the files and commands that hold the cut-over are looked at.
@@ -22,6 +22,26 @@ pub struct Desk {
     pub controller: Controller,
     /// Whether the cut-over is held back.
     pub hold: watch::Receiver<bool>,
+    hooks: Hooks,
+}
+
+impl Desk {
+    /// Calls the hooks of an event.
+    ///
+    /// # Errors
+    /// A hook vetoes what is about to happen.
+    pub async fn announce(&self, event: HookEvent) -> Result<()> {
+        self.hooks.fire(event, &self.controller.status(), &[]).await
+    }
+
+    /// Calls the hooks for a run that ended badly.
+    pub async fn announce_failure(&self, failure: &Failure) {
+        let error = ("ERROR", failure.to_string());
+        let status = self.controller.status();
+        if let Err(unheard) = self.hooks.fire(HookEvent::Failure, &status, &[error]).await {
+            tracing::warn!(event = "hook_failed", "{unheard}");
+        }
+    }
 }
 
 /// Opens it. All its tasks belong to `group`, which must outlive the story.
@@ -33,6 +53,8 @@ pub async fn open(
     status: Arc<StatusSource>,
     group: &mut Supervisor,
 ) -> Result<Desk> {
+    let hooks = Hooks::new(run.settings.hooks_path.clone());
+    hooks.check()?;
     let (controller, commands) = Controller::new(run.tunables.clone(), status);
     let cancel = group.token();
     let path = run
@@ -52,6 +74,18 @@ pub async fn open(
             cancel.clone(),
         )
     });
+    if let Some(address) = &run.settings.metrics_listen {
+        let port = metrics::bind(address).await?;
+        tracing::info!(
+            event = "metrics",
+            "serving metrics on http://{}/metrics",
+            port.address()?
+        );
+        group.spawn(
+            "serve metrics",
+            port.serve(controller.source().clone(), cancel.clone()),
+        );
+    }
     group.spawn("listen to signals", {
         let actions = signals::SignalActions {
             reread: Box::new(|| {
@@ -99,7 +133,11 @@ pub async fn open(
             }
         }
     });
-    Ok(Desk { controller, hold })
+    Ok(Desk {
+        controller,
+        hold,
+        hooks,
+    })
 }
 
 async fn carry_out(

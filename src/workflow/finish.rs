@@ -1,7 +1,7 @@
 //! The end of a run: what is removed, what is named.
 
 use super::ending::{Ending, OriginalTable};
-use super::migrate::{Ended, Summary};
+use super::migrate::Done;
 use super::run::Run;
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::quote::{self, OWN_DDL};
@@ -13,10 +13,13 @@ use crate::settings::OldTable;
 ///
 /// # Errors
 /// The failure of the run, with the state of the server.
-pub async fn clean_up(run: &Run, result: Result<Summary>) -> Ended {
+pub async fn clean_up(
+    run: &Run,
+    result: Result<Done>,
+) -> std::result::Result<Done, (Failure, Ending)> {
     match result {
-        Ok(summary) => {
-            if let Err(failure) = after_swap(run).await {
+        Ok(done) => {
+            if let Err(failure) = after_swap(run, &done.old).await {
                 let ending = Ending {
                     original: OriginalTable::Swapped,
                     left: left_of(run).await.unwrap_or_default(),
@@ -24,7 +27,7 @@ pub async fn clean_up(run: &Run, result: Result<Summary>) -> Ended {
                 };
                 return Err((failure.doing("clean up after the swap"), ending));
             }
-            Ok(summary)
+            Ok(done)
         }
         Err(failure) => {
             let original = run.original_state();
@@ -111,7 +114,7 @@ async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {
         .doing(|| format!("drop {table}"))
 }
 
-async fn after_swap(run: &Run) -> Result<()> {
+async fn after_swap(run: &Run, old: &TableName) -> Result<()> {
     let mut session = run.server.session(Purpose::Ddl).await?;
     for table in [&run.names.changelog, &run.names.checkpoint] {
         drop_table(&mut session, table).await?;
@@ -121,15 +124,15 @@ async fn after_swap(run: &Run) -> Result<()> {
             tracing::info!(
                 event = "old_table_waits",
                 "the old table {} is dropped in {}",
-                run.names.old,
+                old,
                 humantime::format_duration(pause)
             );
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => drop_table(&mut session, &run.names.old).await?,
+            () = tokio::time::sleep(pause) => drop_table(&mut session, old).await?,
             () = run.stop.cancelled() => tracing::warn!(
                 event = "old_table_kept",
-                "told to stop: the old table {} is still there", run.names.old
+                "told to stop: the old table {old} is still there"
             ),
         }
     }

@@ -1,6 +1,5 @@
 //! The migration, from top to bottom.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +14,14 @@ use super::prepare::{self, Prepared};
 use super::run::{Run, stopped};
 use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::{self, Stage};
+use crate::control::HookEvent;
 use crate::copy::{self, CopyPlan};
 use crate::cutover::{self, CutOverPlan, KillPolicy, Ownership, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
 use crate::mysql::cancel::finish_or_kill;
 use crate::names::TableName;
-use crate::observe::StatusSource;
+use crate::observe::{self, Lines, Report, Screen, StatusSource};
 use crate::progress::Phase;
 use crate::schema::TableDefinition;
 use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
@@ -31,62 +31,24 @@ use crate::walk::Controls;
 /// No index build is expected to take longer; the limit is there so that nothing waits for ever.
 const INDEX_BUILD_LIMIT: Duration = Duration::from_secs(7 * 86_400);
 
-/// What a finished migration did.
+/// How a migration ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// All about it, for tickets, files and pages.
+    pub report: Report,
+    /// Why it stopped and what is left; `None` if the table has its new definition.
+    pub failure: Option<(Failure, Ending)>,
+}
+
+/// The swap as the story's end knows it.
 #[derive(Clone, Debug)]
-pub struct Summary {
-    /// The table.
-    pub table: TableName,
-    /// The swap; `None` if an interrupted run had done it and only its tables were left.
-    pub swapped: Option<Swapped>,
+pub struct Done {
     /// Where the original is now.
     pub old: TableName,
-    /// Rows that the copy read.
-    pub rows_copied: u64,
-    /// Changes that replay applied.
-    pub changes: u64,
-    /// Rows compared.
-    pub rows_verified: u64,
-    /// Statements tried again.
-    pub retries: u64,
-    /// Each phase with its duration.
-    pub phases: Vec<(Phase, Duration)>,
-    /// All of it.
-    pub elapsed: Duration,
 }
-
-impl fmt::Display for Summary {
-    /// To be pasted into a ticket.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} has its new definition", self.table)?;
-        writeln!(f, "  rows copied      {}", self.rows_copied)?;
-        writeln!(f, "  changes replayed {}", self.changes)?;
-        writeln!(f, "  rows compared    {}", self.rows_verified)?;
-        writeln!(f, "  retries          {}", self.retries)?;
-        match &self.swapped {
-            Some(swapped) => writeln!(
-                f,
-                "  swap             attempt {}, the table was locked for {:.0} ms",
-                swapped.attempt.number,
-                swapped.stall.as_secs_f64() * 1e3
-            )?,
-            None => writeln!(f, "  swap             done by the interrupted run")?,
-        }
-        write!(f, "  time             {:.1} s:", self.elapsed.as_secs_f64())?;
-        for (phase, took) in &self.phases {
-            write!(f, " {phase} {:.1} s", took.as_secs_f64())?;
-        }
-        write!(f, "\n  old table        {}", self.old)
-    }
-}
-
-/// How a migration ended: what it did, or why it stopped and what is left.
-pub type Ended = std::result::Result<Summary, (Failure, Ending)>;
 
 /// Alters the table while it is in use.
-///
-/// # Errors
-/// The failure, and the state in which the server is left.
-pub async fn migrate(run: &Arc<Run>) -> Ended {
+pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines) -> Outcome {
     // The desk outlives the story: commands are answered, and signals heard, until the very end.
     let mut desk_group = Supervisor::new(&CancellationToken::new());
     let status = Arc::new(StatusSource::new(
@@ -96,25 +58,57 @@ pub async fn migrate(run: &Arc<Run>) -> Ended {
         run.progress.clone(),
         run.tunables.subscribe(),
     ));
-    let outcome = match desk::open(run, status, &mut desk_group).await {
+    desk_group.spawn(
+        "show the status",
+        observe::watch(status.clone(), screen, lines, desk_group.token()),
+    );
+    let result = match desk::open(run, status.clone(), &mut desk_group).await {
         Ok(desk) => at_the_desk(run, &desk).await,
         Err(failure) => Err((failure, Ending::nothing_changed())),
     };
     if let Err(failure) = desk_group.stop().await {
         tracing::warn!(event = "desk", "{failure}");
     }
-    outcome
+    let (ending, failure) = match result {
+        Ok(_) => (observe::Ending::Done, None),
+        Err((failure, left)) if left.original == OriginalTable::Unknown => {
+            (observe::Ending::Unknown, Some((failure, left)))
+        }
+        Err((failure, left)) => (observe::Ending::of(&failure), Some((failure, left))),
+    };
+    let report = Report::new(
+        &status,
+        ending,
+        failure.as_ref().map(|(failure, _)| failure),
+    );
+    if let Some(path) = &run.settings.report
+        && let Err(unwritten) = report.write(path)
+    {
+        tracing::warn!(event = "report_unwritten", "{unwritten}");
+    }
+    Outcome { report, failure }
 }
 
-async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> Ended {
-    let approved = match approve(run).await {
+async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (Failure, Ending)> {
+    let result = match desk.announce(HookEvent::Startup).await {
+        Ok(()) => approve(run).await,
+        Err(vetoed) => Err(vetoed),
+    };
+    let approved = match result {
         Ok(Approval::GoOn(approved)) => approved,
         Ok(Approval::AlreadySwapped { old }) => {
             run.own_helpers();
             run.original_is(OriginalTable::Swapped);
-            return finish::clean_up(run, Ok(summary(run, None, old))).await;
+            tracing::info!(
+                event = "already_swapped",
+                "the interrupted run had swapped the tables"
+            );
+            return finish::clean_up(run, Ok(Done { old })).await;
         }
-        Err(failure) => return Err((failure, Ending::nothing_changed())),
+        Err(failure) => {
+            desk.announce_failure(&failure).await;
+            return Err((failure, Ending::nothing_changed()));
+        }
     };
     let mut group = Supervisor::new(&run.stop);
     let result = through_the_ghost(run, desk, &approved, &mut group).await;
@@ -126,6 +120,10 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> Ended {
     };
     let outcome = finish::clean_up(run, result).await;
     approved.lock.close().await;
+    match &outcome {
+        Ok(_) => desk.announce(HookEvent::Success).await.unwrap_or_default(),
+        Err((failure, _)) => desk.announce_failure(failure).await,
+    }
     outcome
 }
 
@@ -201,7 +199,8 @@ async fn through_the_ghost(
     desk: &Desk,
     approved: &Approved,
     group: &mut Supervisor,
-) -> Result<Summary> {
+) -> Result<Done> {
+    desk.announce(HookEvent::Validated).await?;
     run.progress.enter(Phase::Prepare);
     run.own_helpers();
     let prepared = match approved.found.clone() {
@@ -218,35 +217,28 @@ async fn through_the_ghost(
     scan_duplicates(run, &prepared).await?;
     run.check_stop()?;
     let engines = engines::start(run, &prepared, group).await?;
-    desk.controller.source().attach(engines.throttle.clone());
+    let status = desk.controller.source();
+    status.attach(engines.throttle.clone());
+    status.expect_after_copy(
+        !prepared.deferred.is_empty(),
+        run.settings.verify != VerifySetting::Off,
+    );
     let controls = Controls {
         pace: engines.throttle.pace.clone(),
         tunables: run.tunables.subscribe(),
         cancel: group.token(),
     };
+    desk.announce(HookEvent::BeforeRowCopy).await?;
     copy_rows(run, &prepared, &engines, &controls).await?;
+    desk.announce(HookEvent::RowCopyComplete).await?;
     build_indexes(run, &prepared, &engines, &controls).await?;
     verify(run, &prepared, &engines, &controls).await?;
+    desk.announce(HookEvent::Verified).await?;
+    desk.announce(HookEvent::BeforeCutOver).await?;
     carry_counter(run, approved).await?;
     let swapped = cut_over(run, desk, &engines, &controls).await?;
     run.progress.enter(Phase::Finish);
-    let old = swapped.old.clone();
-    Ok(summary(run, Some(swapped), old))
-}
-
-fn summary(run: &Run, swapped: Option<Swapped>, old: TableName) -> Summary {
-    let progress = &run.progress;
-    Summary {
-        table: run.names.original.clone(),
-        swapped,
-        old,
-        rows_copied: progress.rows_copied.get(),
-        changes: progress.changes_applied.get(),
-        rows_verified: progress.rows_verified.get(),
-        retries: progress.retries.get(),
-        phases: progress.phases(),
-        elapsed: progress.started.elapsed(),
-    }
+    Ok(Done { old: swapped.old })
 }
 
 /// When secondary indexes are built. Automatic: after the copy where no replica would be held up by the
@@ -422,7 +414,10 @@ async fn cut_over(
         &engines.rest,
         desk.hold.clone(),
         &run.progress,
-        &|_attempt| {},
+        &|attempt| {
+            let status = desk.controller.source();
+            status.attempted(attempt.stall, attempt.outcome.to_string());
+        },
         &controls.cancel,
     )
     .await

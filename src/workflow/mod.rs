@@ -14,5 +14,5 @@ mod prepare;
 mod run;
 
 pub use ending::{Ending, OriginalTable};
-pub use migrate::{Summary, migrate};
+pub use migrate::{Outcome, migrate};
 pub use run::Run;
