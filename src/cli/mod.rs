@@ -5,6 +5,7 @@ pub mod connection;
 pub mod ctl;
 pub mod enums;
 pub mod gh_ost;
+pub mod lint;
 pub mod migrate;
 mod run;
 pub mod values;

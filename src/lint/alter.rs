@@ -1,0 +1,614 @@
+//! Judges the clauses of ALTER TABLE.
+
+use super::Remark;
+use super::catalogue::{Catalogue, Table};
+use super::definition::{Column, Generated, TypeChange, columns_of_clause, compare, plain};
+use super::rules::{self, Rule};
+use super::source::Statement;
+use crate::alter::{AlterStatement, Clause, ClauseKind};
+use crate::schema::table::IndexKind;
+
+/// Judges a whole ALTER TABLE.
+pub(super) fn judge(statement: &Statement<'_>, catalogue: &mut Catalogue) -> Vec<Remark> {
+    let alter = match AlterStatement::parse(statement.text) {
+        Ok(alter) => alter,
+        Err(failure) => {
+            return vec![Remark::new(
+                &rules::UNREADABLE,
+                statement.line,
+                failure.cause(),
+            )];
+        }
+    };
+    let Some((schema, name)) = alter.table.clone() else {
+        return vec![Remark::new(
+            &rules::UNREADABLE,
+            statement.line,
+            "the table's name is missing",
+        )];
+    };
+    let table = Table::new(schema, name);
+    let is_new = catalogue.is_new(&table);
+    let mut judge = Judge {
+        table: &table,
+        alter: &alter,
+        catalogue,
+        remarks: Vec::new(),
+        line: statement.line,
+    };
+    if alter.ignore {
+        judge.remark(
+            &rules::ALTER_IGNORE,
+            format!("rows of {} may be deleted", table.sql()),
+            [],
+        );
+    }
+    let mut from = 0;
+    for clause in &alter.clauses {
+        // Clauses are slices of the text in its order.
+        if let Some(at) = statement.text[from..].find(&clause.text) {
+            let start = from + at;
+            judge.line = statement.line + statement.text[..start].matches('\n').count();
+            from = start + clause.text.len();
+        }
+        judge.clause(clause);
+    }
+    let mut remarks = judge.remarks;
+    if is_new {
+        return Vec::new();
+    }
+    if catalogue.altered_before(&table) {
+        remarks.push(
+            Remark::new(
+                &rules::MULTIPLE_ALTERS,
+                statement.line,
+                format!("{} is altered again in the same file", table.sql()),
+            )
+            .instead(["put all clauses into one ALTER TABLE"]),
+        );
+    }
+    without_what_the_server_refuses(&alter, &mut remarks);
+    remarks
+}
+
+/// With ALGORITHM=INSTANT, or INPLACE and LOCK=NONE, the server refuses what it could only do slowly.
+fn without_what_the_server_refuses(alter: &AlterStatement, remarks: &mut Vec<Remark>) {
+    let says = |wanted: &ClauseKind| alter.clauses.iter().any(|clause| clause.kind == *wanted);
+    let instant = says(&ClauseKind::Algorithm("INSTANT".into()));
+    let unlocked = says(&ClauseKind::Lock("NONE".into()));
+    remarks.retain(|remark| {
+        let slow = [
+            &rules::TABLE_REBUILD,
+            &rules::ADD_INDEX,
+            &rules::CHANGE_PRIMARY_KEY,
+        ]
+        .iter()
+        .any(|rule| rule.id == remark.rule.id);
+        let blocking = remark.rule.id == rules::BLOCKING_ALTER.id;
+        !(instant && (slow || blocking) || unlocked && blocking)
+    });
+}
+
+/// The command that makes a change without blocking anybody.
+pub(super) fn migrate(table: &Table, clauses: &str) -> String {
+    let one_line = clauses.split_whitespace().collect::<Vec<_>>().join(" ");
+    let statement = format!("ALTER TABLE {} {one_line}", table.sql());
+    format!("changeling migrate '{}'", statement.replace('\'', r"'\''"))
+}
+
+struct Judge<'s, 'c> {
+    table: &'s Table,
+    alter: &'s AlterStatement,
+    catalogue: &'c mut Catalogue,
+    remarks: Vec<Remark>,
+    line: usize,
+}
+
+impl Judge<'_, '_> {
+    fn remark<const N: usize>(
+        &mut self,
+        rule: &'static Rule,
+        message: String,
+        instead: [String; N],
+    ) {
+        self.remarks
+            .push(Remark::new(rule, self.line, message).instead(instead));
+    }
+
+    /// A remark whose remedy is to let changeling make the change.
+    fn online(&mut self, rule: &'static Rule, message: String, clause: &Clause) {
+        let command = migrate(self.table, &clause.text);
+        self.remark(rule, message, [command]);
+    }
+
+    fn clause(&mut self, clause: &Clause) {
+        let table = self.table.sql();
+        match &clause.kind {
+            ClauseKind::AddColumn { .. } => self.add_columns(clause),
+            ClauseKind::AddSeveral(parts) => {
+                self.add_columns(clause);
+                for part in parts {
+                    self.key_or_constraint(part, clause);
+                }
+            }
+            ClauseKind::DropColumn { name } => self.drop_column(name),
+            ClauseKind::Change { old, new } => {
+                if old.to_lowercase() != new.to_lowercase() {
+                    self.rename_column(old, new, clause);
+                }
+                self.change_columns(old, clause);
+            }
+            ClauseKind::RenameColumn { old, new } => self.rename_column(old, new, clause),
+            ClauseKind::Modify { name } => self.change_columns(name, clause),
+            ClauseKind::AlterColumn { name } => self.alter_column(name, clause),
+            ClauseKind::RenameTable {
+                schema,
+                table: name,
+            } => {
+                let new = Table::new(schema.clone(), name.clone());
+                self.remarks.push(rename_table(self.table, &new, self.line));
+                self.catalogue.rename(self.table, &new);
+            }
+            ClauseKind::PartitionOperation { verb } => self.partition(verb, clause),
+            ClauseKind::TableOptions(options) => self.table_options(options, clause),
+            ClauseKind::ConvertCharset => self.online(
+                &rules::CHANGE_CHARSET,
+                format!("all text of {table} is converted"),
+                clause,
+            ),
+            ClauseKind::OrderBy
+            | ClauseKind::Force
+            | ClauseKind::PartitionBy
+            | ClauseKind::RemovePartitioning => self.online(
+                &rules::TABLE_REBUILD,
+                format!("{table} is built anew by {}", beginning(&clause.text)),
+                clause,
+            ),
+            ClauseKind::Algorithm(word) if word == "COPY" => self.blocking("ALGORITHM=COPY"),
+            ClauseKind::Lock(word) if word == "SHARED" || word == "EXCLUSIVE" => {
+                self.blocking(&format!("LOCK={word}"));
+            }
+            ClauseKind::Tablespace if beginning(&clause.text).starts_with("DISCARD") => self
+                .remark(
+                    &rules::DISCARD_TABLESPACE,
+                    format!("the data file of {table} is deleted"),
+                    [],
+                ),
+            ClauseKind::Versioning | ClauseKind::Other => self.remark(
+                &rules::UNKNOWN,
+                format!(
+                    "what `{}` does to {table} is not known",
+                    shorten(&clause.text)
+                ),
+                [],
+            ),
+            // Only about how, about checks that are lifted, or about what is not data.
+            ClauseKind::Algorithm(_)
+            | ClauseKind::Lock(_)
+            | ClauseKind::Tablespace
+            | ClauseKind::Validation
+            | ClauseKind::Keys
+            | ClauseKind::AlterIndex { .. }
+            | ClauseKind::AlterConstraint { .. }
+            | ClauseKind::DropForeignKey { .. }
+            | ClauseKind::DropConstraint { .. } => {}
+            key => self.key_or_constraint(key, clause),
+        }
+    }
+
+    fn blocking(&mut self, words: &str) {
+        let clauses: Vec<&str> = self
+            .alter
+            .clauses
+            .iter()
+            .filter(|c| !matches!(c.kind, ClauseKind::Algorithm(_) | ClauseKind::Lock(_)))
+            .map(|clause| clause.text.as_str())
+            .collect();
+        let command = migrate(self.table, &clauses.join(", "));
+        self.remark(
+            &rules::BLOCKING_ALTER,
+            format!("{words} locks {}", self.table.sql()),
+            [command],
+        );
+    }
+
+    /// Keys and constraints, in a clause of their own or among others in `ADD (…)`.
+    fn key_or_constraint(&mut self, kind: &ClauseKind, clause: &Clause) {
+        let table = self.table.sql();
+        match kind {
+            ClauseKind::AddIndex {
+                name, unique: true, ..
+            } => self.add_unique(name.as_deref().unwrap_or("without a name"), clause),
+            ClauseKind::AddIndex {
+                kind: IndexKind::Fulltext | IndexKind::Spatial,
+                ..
+            } => self.online(
+                &rules::BLOCKING_ALTER,
+                format!("a FULLTEXT or SPATIAL index of {table} is built while nobody may write"),
+                clause,
+            ),
+            ClauseKind::AddIndex { name, .. } => {
+                let name = name.as_deref().unwrap_or("without a name");
+                self.online(
+                    &rules::ADD_INDEX,
+                    format!("index {name} is added to {table}"),
+                    clause,
+                );
+            }
+            ClauseKind::AddPrimaryKey => self.online(
+                &rules::CHANGE_PRIMARY_KEY,
+                format!("{table} gets another primary key"),
+                clause,
+            ),
+            ClauseKind::DropPrimaryKey if !self.adds(|k| *k == ClauseKind::AddPrimaryKey) => self
+                .remark(
+                    &rules::DROP_PRIMARY_KEY,
+                    format!("{table} is left without a primary key"),
+                    ["add the new primary key in the same statement".to_string()],
+                ),
+            ClauseKind::AddForeignKey { .. } => self.remark(
+                &rules::ADD_FOREIGN_KEY,
+                format!("{table} gets a foreign key"),
+                [
+                    "look for rows without a parent first".to_string(),
+                    "consider keeping the reference in the application".to_string(),
+                ],
+            ),
+            ClauseKind::AddCheck { .. } => {
+                self.online(&rules::ADD_CHECK, format!("{table} gets a check"), clause)
+            }
+            ClauseKind::DropIndex { name } => self.drop_index(name),
+            ClauseKind::RenameIndex { old, new } => self.remark(
+                &rules::RENAME_INDEX,
+                format!("index {old} of {table} becomes {new}"),
+                [format!(
+                    "look for `INDEX ({old})` in the application's queries first"
+                )],
+            ),
+            _ => {}
+        }
+    }
+
+    fn adds(&self, wanted: impl Fn(&ClauseKind) -> bool) -> bool {
+        self.alter.kinds().any(wanted)
+    }
+
+    fn drop_index(&mut self, dropped: &str) {
+        let replaced = self.adds(|kind| {
+            matches!(kind, ClauseKind::AddIndex { name: Some(name), .. } if name.eq_ignore_ascii_case(dropped))
+        });
+        if !replaced {
+            self.remarks
+                .push(drop_index(self.table, dropped, self.line));
+        }
+    }
+
+    fn add_unique(&mut self, name: &str, clause: &Clause) {
+        let table = self.table.sql();
+        self.online(
+            &rules::ADD_UNIQUE,
+            format!("unique key {name} is added to {table}"),
+            clause,
+        );
+        if let Some(remark) = self.remarks.last_mut() {
+            remark.instead.insert(
+                0,
+                "look for duplicates first (`changeling plan` does), and let the application expect error 1062"
+                    .to_string(),
+            );
+        }
+    }
+
+    fn add_columns(&mut self, clause: &Clause) {
+        for column in columns_of_clause(&clause.text) {
+            self.add_column(&column, clause);
+            self.catalogue.define(self.table, column);
+        }
+    }
+
+    fn add_column(&mut self, column: &Column, clause: &Clause) {
+        let (table, name) = (self.table.sql(), &column.name);
+        let filled = column.has_default || column.auto_increment || column.generated.is_some();
+        if column.not_null && !filled {
+            let type_text = column.type_text();
+            self.remark(
+                &rules::ADD_NOT_NULL,
+                format!("column {name} of {table} must be given a value in every insert"),
+                [
+                    migrate(self.table, &format!("ADD COLUMN {name} {type_text} NULL")),
+                    format!("deploy the application that writes {name}"),
+                    format!("fill {name} of the older rows in batches"),
+                    migrate(self.table, &format!("MODIFY {name} {type_text} NOT NULL")),
+                ],
+            );
+        }
+        if column.generated == Some(Generated::Stored) {
+            self.online(
+                &rules::TABLE_REBUILD,
+                format!("{table} is built anew for the stored column {name}"),
+                clause,
+            );
+        }
+        if column.auto_increment {
+            self.online(
+                &rules::BLOCKING_ALTER,
+                format!("{name} of {table} is numbered while nobody may write"),
+                clause,
+            );
+        }
+        self.keys_of(column, clause);
+    }
+
+    /// Keys and references that stand in a column's definition.
+    fn keys_of(&mut self, column: &Column, clause: &Clause) {
+        if column.unique {
+            self.add_unique(&column.name, clause);
+        }
+        if column.primary {
+            self.key_or_constraint(&ClauseKind::AddPrimaryKey, clause);
+        }
+        if column.references {
+            self.key_or_constraint(&ClauseKind::AddForeignKey { name: None }, clause);
+        }
+    }
+
+    fn drop_column(&mut self, name: &str) {
+        let table = self.table.sql();
+        let fill = match self.catalogue.column(self.table, name) {
+            Some(old) if old.not_null && !old.has_default && !old.auto_increment => Some(format!(
+                "let inserts leave it out: {}",
+                migrate(
+                    self.table,
+                    &format!("MODIFY {name} {} NULL", old.type_text())
+                )
+            )),
+            Some(_) => None,
+            None => Some(format!(
+                "if {name} is NOT NULL without a default, make it NULL first, so that inserts may leave it out"
+            )),
+        };
+        let steps = fill.into_iter().chain([
+            format!("deploy an application that does not name {name} any more"),
+            migrate(self.table, &format!("DROP COLUMN {name}")),
+        ]);
+        self.remarks.push(
+            Remark::new(
+                &rules::DROP_COLUMN,
+                self.line,
+                format!("column {name} of {table} is dropped"),
+            )
+            .instead(steps),
+        );
+        self.catalogue.forget(self.table, name);
+    }
+
+    fn rename_column(&mut self, old: &str, new: &str, clause: &Clause) {
+        let table = self.table.sql();
+        let written = match clause.kind {
+            ClauseKind::Change { .. } => columns_of_clause(&clause.text).pop(),
+            _ => None,
+        };
+        let definition = written
+            .as_ref()
+            .or(self.catalogue.column(self.table, old))
+            .map_or_else(|| "…".to_string(), Column::type_text);
+        self.remark(
+            &rules::RENAME_COLUMN,
+            format!("column {old} of {table} becomes {new}"),
+            [
+                migrate(self.table, &format!("ADD COLUMN {new} {definition} NULL")),
+                format!("deploy an application that writes both and reads {old}"),
+                format!("copy {old} to {new} in batches"),
+                format!("deploy an application that uses {new} alone"),
+                migrate(self.table, &format!("DROP COLUMN {old}")),
+            ],
+        );
+        self.catalogue.rename_column(self.table, old, new);
+    }
+
+    fn change_columns(&mut self, old_name: &str, clause: &Clause) {
+        for column in columns_of_clause(&clause.text) {
+            // CHANGE has renamed it in the catalogue already.
+            let old = self
+                .catalogue
+                .column(self.table, old_name)
+                .or_else(|| self.catalogue.column(self.table, &column.name))
+                .cloned();
+            self.change_column(old.as_ref(), &column, clause);
+            self.catalogue.define(self.table, column);
+        }
+    }
+
+    fn change_column(&mut self, old: Option<&Column>, new: &Column, clause: &Clause) {
+        let what = format!("column {} of {}", new.name, self.table.sql());
+        self.change_type(old, new, &what, clause);
+        if new.charset.is_some() && old.is_none_or(|old| old.charset != new.charset) {
+            self.online(
+                &rules::CHANGE_CHARSET,
+                format!("{what} may get another character set or collation"),
+                clause,
+            );
+        }
+        if new.not_null && old.is_none_or(|old| !old.not_null) {
+            let may = if old.is_none() {
+                "may become"
+            } else {
+                "becomes"
+            };
+            self.online(
+                &rules::SET_NOT_NULL,
+                format!("{what} {may} NOT NULL"),
+                clause,
+            );
+        }
+        let filled = new.has_default || new.auto_increment || new.generated.is_some();
+        if old.is_some_and(|old| old.has_default) && new.not_null && !filled {
+            self.remark(
+                &rules::DROP_DEFAULT,
+                format!("{what} loses its default, since the new definition has none"),
+                ["repeat the default in the new definition".to_string()],
+            );
+        }
+        if old.is_none_or(|old| !old.unique && !old.primary) {
+            self.keys_of(new, clause);
+        }
+    }
+
+    fn change_type(&mut self, old: Option<&Column>, new: &Column, what: &str, clause: &Clause) {
+        let to = new.type_text();
+        let Some(old) = old else {
+            return match new.is_labelled() {
+                true => self.online(
+                    &rules::ENUM_CHANGE,
+                    format!("{what} gets other labels; which it had is not in these files"),
+                    clause,
+                ),
+                false => self.online(
+                    &rules::CHANGE_TYPE,
+                    format!("{what} becomes {to}; what it was is not in these files"),
+                    clause,
+                ),
+            };
+        };
+        let from = old.type_text();
+        match compare(old, new) {
+            TypeChange::Same => {}
+            TypeChange::Wider
+                if old.kind == new.kind && (old.kind == "VARCHAR" || old.is_labelled()) => {}
+            TypeChange::Wider | TypeChange::Conversion => self.online(
+                &rules::CHANGE_TYPE,
+                format!("{what} becomes {to} from {from}"),
+                clause,
+            ),
+            TypeChange::Narrower(why) => self.online(
+                &rules::NARROW_TYPE,
+                format!("{what} becomes {to} from {from}: {why}"),
+                clause,
+            ),
+            TypeChange::LabelsRemoved(labels) => self.remark(
+                &rules::ENUM_REMOVAL,
+                format!("{what} loses the labels {}", labels.join(", ")),
+                [
+                    "deploy an application that does not write them any more".to_string(),
+                    "give the rows that have them other values".to_string(),
+                    migrate(self.table, &clause.text),
+                ],
+            ),
+            TypeChange::LabelsReordered => self.online(
+                &rules::ENUM_CHANGE,
+                format!("the labels of {what} get other numbers"),
+                clause,
+            ),
+        }
+    }
+
+    fn alter_column(&mut self, name: &str, clause: &Clause) {
+        let tokens = plain(&clause.text);
+        let drops = tokens
+            .windows(2)
+            .any(|pair| pair[0].is("DROP") && pair[1].is("DEFAULT"));
+        if drops {
+            self.remark(
+                &rules::DROP_DEFAULT,
+                format!("column {name} of {} loses its default", self.table.sql()),
+                [format!(
+                    "deploy an application that writes {name} in every insert first"
+                )],
+            );
+        }
+    }
+
+    fn partition(&mut self, verb: &str, clause: &Clause) {
+        let table = self.table.sql();
+        match verb {
+            "DROP" | "TRUNCATE" | "EXCHANGE" | "CONVERT" => self.remark(
+                &rules::DROP_PARTITION,
+                format!("rows leave {table} by {verb} PARTITION"),
+                ["keep a copy of the rows until nobody misses them".to_string()],
+            ),
+            "DISCARD" => self.remark(
+                &rules::DISCARD_TABLESPACE,
+                format!("data files of {table} are deleted"),
+                [],
+            ),
+            "REORGANIZE" | "COALESCE" | "REBUILD" | "OPTIMIZE" | "REPAIR" => self.online(
+                &rules::TABLE_REBUILD,
+                format!("partitions of {table} are built anew"),
+                clause,
+            ),
+            _ => {}
+        }
+    }
+
+    fn table_options(&mut self, options: &[(String, String)], clause: &Clause) {
+        const REBUILDING: [&str; 7] = [
+            "ENGINE",
+            "ROW_FORMAT",
+            "KEY_BLOCK_SIZE",
+            "ENCRYPTION",
+            "COMPRESSION",
+            "TABLESPACE",
+            "PAGE_COMPRESSED",
+        ];
+        if let Some((name, value)) = options
+            .iter()
+            .find(|(name, _)| REBUILDING.contains(&name.as_str()))
+        {
+            self.online(
+                &rules::TABLE_REBUILD,
+                format!("{} is built anew for {name}={value}", self.table.sql()),
+                clause,
+            );
+        }
+    }
+}
+
+/// A table that gets another name, by whatever statement.
+pub(super) fn rename_table(old: &Table, new: &Table, line: usize) -> Remark {
+    Remark::new(
+        &rules::RENAME_TABLE,
+        line,
+        format!("table {} becomes {}", old.sql(), new.sql()),
+    )
+    .instead([
+        format!(
+            "rename, and in the same second: CREATE VIEW {} AS SELECT * FROM {}",
+            old.sql(),
+            new.sql()
+        ),
+        format!("deploy an application that uses {}", new.sql()),
+        format!("DROP VIEW {}", old.sql()),
+    ])
+}
+
+/// An index that is dropped, by whatever statement.
+pub(super) fn drop_index(table: &Table, index: &str, line: usize) -> Remark {
+    Remark::new(
+        &rules::DROP_INDEX,
+        line,
+        format!("index {index} of {} is dropped", table.sql()),
+    )
+    .instead([
+        format!(
+            "hide it first: ALTER TABLE {} ALTER INDEX {index} INVISIBLE (MariaDB: IGNORED)",
+            table.sql()
+        ),
+        "drop it when no query has become slow for some days".to_string(),
+    ])
+}
+
+/// The first words of a clause, in upper case.
+fn beginning(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    words.join(" ").to_ascii_uppercase()
+}
+
+/// A clause's beginning on one line.
+pub(super) fn shorten(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &one_line[..end]),
+        None => one_line,
+    }
+}

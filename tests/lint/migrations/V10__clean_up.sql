@@ -1,0 +1,2 @@
+DELETE FROM ${schema}.users;
+VACUUM users;
