@@ -98,10 +98,8 @@ impl LintArgs {
     /// # Errors
     /// Usage: a file that cannot be read, a rule that does not exist. A report that cannot be written.
     pub fn run(&self, out: &mut impl Write) -> Result<u8> {
-        let unwritten = |error| Failure::failed(format!("cannot write the report: {error}"));
         if self.list_rules {
-            out.write_all(listed_rules().as_bytes())
-                .map_err(unwritten)?;
+            write(out, &listed_rules())?;
             return Ok(0);
         }
         for rule in &self.disable {
@@ -121,7 +119,7 @@ impl LintArgs {
             LintFormat::Sarif => output::sarif(&report),
             LintFormat::Github => output::github(&report),
         };
-        out.write_all(text.as_bytes()).map_err(unwritten)?;
+        write(out, &text)?;
         Ok(u8::from(self.fail_on.fails(report.worst())))
     }
 
@@ -139,6 +137,16 @@ impl LintArgs {
             }
         }
         Ok(files)
+    }
+}
+
+/// A reader that has gone away (`| head`) has read what it wanted.
+fn write(out: &mut impl Write, text: &str) -> Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write the report: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -72,7 +72,11 @@ fn exit_codes_are_for_gates() {
     for (index, (found, expect)) in codes.into_iter().enumerate() {
         assert_eq!(found, expect, "number {index}");
     }
-    for words in [&["/not/there.sql"][..], &["--list-rules", "--disable", "x", "-"], &["x", "--disable", "nope"]] {
+    for words in [
+        &["/not/there.sql"][..],
+        &["--list-rules", "--disable", "x", "-"],
+        &["x", "--disable", "nope"],
+    ] {
         match run(words).0 {
             Ok(code) => assert_eq!(code, 0, "{words:?}"),
             Err(failure) => assert_eq!(failure.kind().exit_code(), 2, "{words:?}"),
@@ -84,18 +88,39 @@ fn exit_codes_are_for_gates() {
 
 #[test]
 fn files_of_a_folder_come_in_the_order_in_which_they_run() {
-    let mut names = ["V10__a.sql", "V2__a.sql", "V1__z.sql", "20260102_b.sql", "R__x.sql"];
+    let mut names = [
+        "V10__a.sql",
+        "V2__a.sql",
+        "V1__z.sql",
+        "20260102_b.sql",
+        "R__x.sql",
+    ];
     names.sort_by_key(|name| natural_key(name));
-    assert_eq!(names, ["20260102_b.sql", "R__x.sql", "V1__z.sql", "V2__a.sql", "V10__a.sql"]);
+    assert_eq!(
+        names,
+        [
+            "20260102_b.sql",
+            "R__x.sql",
+            "V1__z.sql",
+            "V2__a.sql",
+            "V10__a.sql"
+        ]
+    );
 }
 
 #[test]
 fn every_rule_is_documented() {
     let (_, listed) = run(&["--list-rules"]);
-    let page = std::fs::read_to_string(format!("{}/docs/lint.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let page =
+        std::fs::read_to_string(format!("{}/docs/lint.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     for rule in RULES {
         assert!(listed.contains(rule.id) && listed.contains(rule.why));
-        let row = format!("| `{}` | {} | {} |", rule.id, rule.severity.word(), rule.why);
+        let row = format!(
+            "| `{}` | {} | {} |",
+            rule.id,
+            rule.severity.word(),
+            rule.why
+        );
         assert!(page.contains(&row), "docs/lint.md lacks: {row}");
     }
 }

@@ -68,6 +68,9 @@ pub enum Command {
     /// Talk to a running migration: status, why, pause, resume, set, cut-over, postpone, abort, drop
     #[command(disable_help_flag = true)]
     Ctl(ctl::CtlArgs),
+    /// Say what in migration files destroys data, blocks, or breaks the deployed application
+    #[command(disable_help_flag = true)]
+    Lint(lint::LintArgs),
 }
 
 /// Reads the program's arguments; `Err` is what clap wants to print, help and version included.

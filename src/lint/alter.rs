@@ -1,6 +1,7 @@
 //! Judges the clauses of ALTER TABLE.
 
 use super::Remark;
+use super::advice::{beginning, drop_index, migrate, rename_table, shorten};
 use super::catalogue::{Catalogue, Table};
 use super::definition::{Column, Generated, TypeChange, columns_of_clause, compare, plain};
 use super::rules::{self, Rule};
@@ -89,13 +90,6 @@ fn without_what_the_server_refuses(alter: &AlterStatement, remarks: &mut Vec<Rem
     });
 }
 
-/// The command that makes a change without blocking anybody.
-pub(super) fn migrate(table: &Table, clauses: &str) -> String {
-    let one_line = clauses.split_whitespace().collect::<Vec<_>>().join(" ");
-    let statement = format!("ALTER TABLE {} {one_line}", table.sql());
-    format!("changeling migrate '{}'", statement.replace('\'', r"'\''"))
-}
-
 struct Judge<'s, 'c> {
     table: &'s Table,
     alter: &'s AlterStatement,
@@ -122,7 +116,6 @@ impl Judge<'_, '_> {
     }
 
     fn clause(&mut self, clause: &Clause) {
-        let table = self.table.sql();
         match &clause.kind {
             ClauseKind::AddColumn { .. } => self.add_columns(clause),
             ClauseKind::AddSeveral(parts) => {
@@ -151,6 +144,14 @@ impl Judge<'_, '_> {
             }
             ClauseKind::PartitionOperation { verb } => self.partition(verb, clause),
             ClauseKind::TableOptions(options) => self.table_options(options, clause),
+            _ => self.whole_table(clause),
+        }
+    }
+
+    /// Clauses about the table as a whole, and about how the server is to do it.
+    fn whole_table(&mut self, clause: &Clause) {
+        let table = self.table.sql();
+        match &clause.kind {
             ClauseKind::ConvertCharset => self.online(
                 &rules::CHANGE_CHARSET,
                 format!("all text of {table} is converted"),
@@ -560,55 +561,5 @@ impl Judge<'_, '_> {
                 clause,
             );
         }
-    }
-}
-
-/// A table that gets another name, by whatever statement.
-pub(super) fn rename_table(old: &Table, new: &Table, line: usize) -> Remark {
-    Remark::new(
-        &rules::RENAME_TABLE,
-        line,
-        format!("table {} becomes {}", old.sql(), new.sql()),
-    )
-    .instead([
-        format!(
-            "rename, and in the same second: CREATE VIEW {} AS SELECT * FROM {}",
-            old.sql(),
-            new.sql()
-        ),
-        format!("deploy an application that uses {}", new.sql()),
-        format!("DROP VIEW {}", old.sql()),
-    ])
-}
-
-/// An index that is dropped, by whatever statement.
-pub(super) fn drop_index(table: &Table, index: &str, line: usize) -> Remark {
-    Remark::new(
-        &rules::DROP_INDEX,
-        line,
-        format!("index {index} of {} is dropped", table.sql()),
-    )
-    .instead([
-        format!(
-            "hide it first: ALTER TABLE {} ALTER INDEX {index} INVISIBLE (MariaDB: IGNORED)",
-            table.sql()
-        ),
-        "drop it when no query has become slow for some days".to_string(),
-    ])
-}
-
-/// The first words of a clause, in upper case.
-fn beginning(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().take(2).collect();
-    words.join(" ").to_ascii_uppercase()
-}
-
-/// A clause's beginning on one line.
-pub(super) fn shorten(text: &str) -> String {
-    const CHARS_MAX: usize = 60;
-    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match one_line.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &one_line[..end]),
-        None => one_line,
     }
 }

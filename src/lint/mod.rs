@@ -4,6 +4,7 @@
 //! Statements of kinds that are not known are said to be unknown, never passed over. The rules are in
 //! [`rules`], how to accept a finding in [`source`].
 
+mod advice;
 mod alter;
 mod catalogue;
 mod definition;
@@ -99,16 +100,20 @@ impl Linter {
         }
         found.extend(self.about(&acceptances));
         found.sort_by_key(|remark| remark.line);
-        self.report
-            .findings
-            .extend(found.into_iter().map(|remark| Finding {
+        self.report.findings.extend(found.into_iter().map(|remark| {
+            Finding {
                 rule: remark.rule,
                 file: name.to_string(),
                 line: remark.line,
-                message: remark.message,
-                instead: remark.instead,
+                message: source.as_written(&remark.message),
+                instead: remark
+                    .instead
+                    .iter()
+                    .map(|step| source.as_written(step))
+                    .collect(),
                 accepted: remark.accepted,
-            }));
+            }
+        }));
         self.report.files += 1;
     }
 

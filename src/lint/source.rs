@@ -10,6 +10,8 @@ use crate::alter::script;
 #[derive(Debug)]
 pub struct Source {
     text: String,
+    /// Placeholders: what stands for them in `text`, and what the file says.
+    placeholders: Vec<(String, String)>,
 }
 
 /// One statement of it.
@@ -55,22 +57,18 @@ impl Source {
     /// without a blank (`--changeset`, as Liquibase writes it) becomes a comment.
     pub fn new(text: &str) -> Source {
         let mut bytes = text.as_bytes().to_vec();
+        let mut placeholders = Vec::new();
         let mut line_start = true;
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            if rest.starts_with(b"${") {
-                let end = rest.iter().position(|b| *b == b'}');
-                if let Some(end) = end.filter(|end| is_placeholder(&rest[2..*end])) {
-                    bytes[at] = b'_';
-                    bytes[at + 1] = b'_';
-                    for byte in &mut bytes[at + 2..at + end] {
-                        if !byte.is_ascii_alphanumeric() {
-                            *byte = b'_';
-                        }
-                    }
-                    bytes[at + end] = b'_';
-                }
+            if let Some(length) = placeholder_length(rest) {
+                let name: String = text[at..at + length]
+                    .chars()
+                    .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+                    .collect();
+                bytes[at..at + length].copy_from_slice(name.as_bytes());
+                placeholders.push((name, text[at..at + length].to_string()));
             } else if line_start
                 && rest.starts_with(b"--")
                 && rest.get(2).is_some_and(u8::is_ascii_alphabetic)
@@ -87,7 +85,17 @@ impl Source {
         Source {
             // Only ASCII was put in the place of ASCII.
             text: String::from_utf8(bytes).unwrap_or_else(|_| text.to_string()),
+            placeholders,
         }
+    }
+
+    /// A text about this file with its placeholders as the file has them.
+    pub fn as_written(&self, text: &str) -> String {
+        self.placeholders
+            .iter()
+            .fold(text.to_string(), |text, (name, written)| {
+                text.replace(name, written)
+            })
     }
 
     /// Its statements.
@@ -176,11 +184,16 @@ impl Source {
     }
 }
 
-fn is_placeholder(name: &[u8]) -> bool {
-    !name.is_empty()
+/// How long the placeholder is that the text begins with: `${schema}`, `${flyway:user}`.
+fn placeholder_length(text: &[u8]) -> Option<usize> {
+    let inside = text.strip_prefix(b"${")?;
+    let name = inside.split(|byte| *byte == b'}').next()?;
+    let is_name = !name.is_empty()
+        && name.len() < inside.len()
         && name
             .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'));
+    is_name.then_some(name.len() + 3)
 }
 
 /// What a comment says, its marks left out.

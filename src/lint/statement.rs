@@ -1,7 +1,8 @@
 //! What kind a statement is of, and what is to be said of statements other than ALTER TABLE.
 
 use super::Remark;
-use super::alter::{self, drop_index, migrate, rename_table, shorten};
+use super::advice::{drop_index, migrate, rename_table, shorten};
+use super::alter;
 use super::catalogue::{Catalogue, Table};
 use super::definition::{columns_in_parentheses, definitions, is_index_or_constraint, plain};
 use super::rules;
@@ -416,8 +417,7 @@ impl<'t, 'a> Words<'t, 'a> {
     fn rename(mut self, catalogue: &mut Catalogue) -> Vec<Remark> {
         let mut remarks = Vec::new();
         self.eat_if_exists();
-        loop {
-            let Some(old) = self.table() else { break };
+        while let Some(old) = self.table() {
             if self.eat("WAIT") {
                 self.rest = self.rest.get(1..).unwrap_or_default();
             }
