@@ -29,5 +29,6 @@ pub mod settings;
 pub mod supervise;
 pub mod throttle;
 pub mod tunables;
+pub mod verify;
 pub mod walk;
 pub mod workflow;

@@ -31,7 +31,7 @@ use crate::mysql::{Facts, Server};
 use crate::names::TableName;
 use crate::progress::Progress;
 use crate::schema::{ColumnMap, MigrationKey, TableDefinition};
-use crate::walk::{self, Controls, Side, WalkPlan};
+use crate::walk::{self, Controls, Part, Side, WalkPlan};
 use statement::CopyWork;
 
 /// Rows of the first chunks, before anything has been measured.
@@ -93,7 +93,7 @@ pub async fn run(
         table: original.clone(),
         key: plan.key.clone(),
         side: Side::Source,
-        from: plan.from.clone(),
+        part: Part::UpToNow(plan.from.clone()),
         rows_max: rows_by_bytes(facts, &plan.original),
         rows_first: ROWS_FIRST,
         name: "copy",

@@ -99,6 +99,24 @@ impl CopyWork {
         Ok((outcome, began.elapsed()))
     }
 
+    /// A range of one row as that very key: a locking read of a range also locks the row behind it for a
+    /// moment, and so would wait for it while holding this one.
+    async fn single(&self, session: &mut Session, chunk: &Chunk) -> Result<Option<Chunk>> {
+        let table = Keyed {
+            table: &self.plan.original.name,
+            key: &self.plan.key,
+            side: Side::Source,
+        };
+        let (lower, upper) = bounds::ends(chunk);
+        let first = table.key_at(session, lower, upper, 0).await?;
+        Ok(first.map(|key| Chunk {
+            lower: Some(key.clone()),
+            upper: Some(key),
+            upper_included: true,
+            ..chunk.clone()
+        }))
+    }
+
     fn lock_rows(&self, chunk: &Chunk, locking: &str) -> String {
         let table = Keyed {
             table: &self.plan.original.name,
@@ -205,6 +223,11 @@ impl ChunkWork for CopyWork {
             CopyMode::LockFree => Some(self.open(session, chunk).await?),
             CopyMode::Locking => None,
         };
+        let single = match patient {
+            true => self.single(session, chunk).await?,
+            false => None,
+        };
+        let chunk = single.as_ref().unwrap_or(chunk);
         let result = match self.insert(session, chunk, patient).await {
             Ok(inserted) => self.settle(session, chunk, inserted).await,
             Err(failure) => Err(failure),
@@ -269,17 +292,11 @@ pub(super) fn insert_select(plan: &CopyPlan, chunk: &Chunk, locking: &str) -> St
         key: &plan.key,
         side: Side::Source,
     };
-    let expressions: Vec<String> = plan
-        .map
-        .pairs
-        .iter()
-        .map(|pair| pair.select_expression())
-        .collect();
     format!(
         "INSERT IGNORE INTO {} ({}) SELECT {} FROM {} WHERE {}{} {locking}",
         quote::table(&plan.ghost.name),
         quote::idents(plan.map.target_names()),
-        expressions.join(", "),
+        plan.map.select_list(),
         table.from_clause(),
         bounds::within(&plan.key, Side::Source, chunk),
         bounds::ordered(&plan.key, Side::Source, chunk),

@@ -28,8 +28,27 @@ impl ColumnPair {
     /// What to select from the original to get the value for the ghost's column: the column itself, the
     /// conversion is the server's own on assignment. The copy, replay by rereading and verification use
     /// the same.
+    ///
+    /// A TIMESTAMP that becomes something else, or the reverse, depends on the session's time zone: ours
+    /// is UTC, a native ALTER's is the server's own.
     pub fn select_expression(&self) -> String {
-        crate::mysql::quote::ident(&self.source.name)
+        const ZERO: &str = "'0000-00-00 00:00:00'";
+        let name = crate::mysql::quote::ident(&self.source.name);
+        let zones = match (
+            self.source.data_type.as_str(),
+            self.target.data_type.as_str(),
+        ) {
+            ("timestamp", "timestamp") => return name,
+            ("timestamp", "datetime" | "date" | "time" | "char" | "varchar") => {
+                "'+00:00', @@GLOBAL.time_zone"
+            }
+            ("datetime" | "date" | "char" | "varchar", "timestamp") => {
+                "@@GLOBAL.time_zone, '+00:00'"
+            }
+            _ => return name,
+        };
+        // CONVERT_TZ makes NULL of the zero date.
+        format!("IF({name} = {ZERO}, {name}, CONVERT_TZ({name}, {zones}))")
     }
 
     /// Whether type, character set, collation and nullability are the same on both sides, so that a

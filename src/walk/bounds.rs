@@ -117,38 +117,81 @@ pub fn range(
     parts.join(" AND ")
 }
 
-/// The condition that a row has this key.
-pub fn equals(key: &MigrationKey, side: Side, value: &Key) -> String {
-    key.columns
-        .iter()
-        .zip(&value.0)
-        .map(|(column, cell)| compare(column, side, Order::Equal, cell))
-        .collect::<Vec<_>>()
-        .join(" AND ")
+/// A key whose values have the types of one side's columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SidedKey {
+    /// Whose types.
+    pub types: Side,
+    /// The values.
+    pub key: Key,
 }
 
-/// The condition that a row has one of these keys; `FALSE` for none. A list for one column, nested
-/// ORs for more: row constructors are not read as ranges by every server.
+/// The condition that a row has this key of the original.
+pub fn equals(key: &MigrationKey, side: Side, value: &Key) -> String {
+    all_equal(key, side, Side::Source, value)
+}
+
+/// The condition that a row has one of these keys of the original; `FALSE` for none.
 pub fn any_of(key: &MigrationKey, side: Side, values: &[&Key]) -> String {
-    if values.is_empty() {
-        return "FALSE".to_string();
-    }
-    if let [column] = key.columns.as_slice() {
-        let mut out = format!("{} IN (", side.column(column));
-        for (index, value) in values.iter().enumerate() {
-            if index > 0 {
-                out.push_str(", ");
+    any(key, side, values.iter().map(|value| (Side::Source, *value)))
+}
+
+/// The condition that a row has one of these keys of either table; `FALSE` for none.
+pub fn any_of_sided(key: &MigrationKey, side: Side, values: &[SidedKey]) -> String {
+    any(
+        key,
+        side,
+        values.iter().map(|value| (value.types, &value.key)),
+    )
+}
+
+/// A list for one column, nested ORs for more: row constructors are not read as ranges by every server.
+fn any<'a>(
+    key: &MigrationKey,
+    side: Side,
+    values: impl Iterator<Item = (Side, &'a Key)>,
+) -> String {
+    let mut out = String::new();
+    for (types, value) in values {
+        let (first, next) = match key.columns.len() {
+            1 => ("IN (", ", "),
+            _ => ("(", " OR "),
+        };
+        out.push_str(if out.is_empty() { first } else { next });
+        match (key.columns.as_slice(), value.0.as_slice()) {
+            ([column], [cell]) => typed(column, types).write_literal(&mut out, cell),
+            _ => {
+                let all = all_equal(key, side, types, value);
+                out.push_str(&format!("({all})"));
             }
-            column.write_literal(&mut out, &value.0[0]);
         }
-        out.push(')');
-        return out;
     }
-    let each: Vec<String> = values
-        .iter()
-        .map(|value| format!("({})", equals(key, side, value)))
-        .collect();
-    format!("({})", each.join(" OR "))
+    match (key.columns.as_slice(), out.is_empty()) {
+        (_, true) => "FALSE".to_string(),
+        ([column], false) => format!("{} {out})", side.column(column)),
+        (_, false) => format!("{out})"),
+    }
+}
+
+fn all_equal(key: &MigrationKey, side: Side, types: Side, value: &Key) -> String {
+    let mut out = String::new();
+    for (column, cell) in key.columns.iter().zip(&value.0) {
+        if !out.is_empty() {
+            out.push_str(" AND ");
+        }
+        out.push_str(&format!("{} = ", side.column(column)));
+        typed(column, types).write_literal(&mut out, cell);
+    }
+    out
+}
+
+/// A key column as if the given side's definition were the original's: what `schema` reads values and
+/// writes literals by.
+pub fn typed(column: &KeyColumn, types: Side) -> KeyColumn {
+    KeyColumn {
+        source: types.of(column).clone(),
+        ..column.clone()
+    }
 }
 
 /// ` ORDER BY …` in the order of the original's index, or backwards, for rows of a range. Columns that

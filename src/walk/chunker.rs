@@ -1,8 +1,9 @@
 //! Fetches chunk bounds ahead of the workers.
 //!
-//! Bounds come from the key's index alone. The walk ends at the greatest key that existed when it began:
-//! a table that grows at its end would otherwise never be finished.
+//! Bounds come from the key's index alone. The copy ends at the greatest key that existed when it began:
+//! on a table that grows at its end it would otherwise never be finished.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 use super::bounds::{self, End, Side};
 use super::sizer::Sizer;
 use super::track::Track;
-use super::{Controls, WalkPlan, keys};
+use super::{Controls, Part, WalkPlan, keys};
 use crate::chunk::Chunk;
 use crate::failure::{Context, Result};
 use crate::key::Key;
@@ -90,8 +91,7 @@ impl Keyed<'_> {
     }
 
     /// Cuts a piece of at most `rows` rows off the front of a range: the piece, and what is left of the
-    /// range, if anything. A piece of one row is that very key: a locking read of a range also locks the
-    /// row behind it for a moment, and so would wait for it.
+    /// range, if anything.
     ///
     /// # Errors
     /// What the server answered.
@@ -102,22 +102,8 @@ impl Keyed<'_> {
         rows: u64,
     ) -> Result<(Chunk, Option<Chunk>)> {
         let (lower, upper) = bounds::ends(range);
-        let first = match rows {
-            1 => self.key_at(session, lower, upper, 0).await?,
-            _ => None,
-        };
-        let only = |piece: Chunk| match &first {
-            Some(key) => Chunk {
-                lower: Some(key.clone()),
-                upper: Some(key.clone()),
-                upper_included: true,
-                rows_expected: 1,
-                ..piece
-            },
-            None => piece,
-        };
         let Some(at) = self.key_at(session, lower, upper, rows).await? else {
-            return Ok((only(range.clone()), None));
+            return Ok((range.clone(), None));
         };
         let piece = Chunk {
             upper: Some(at.clone()),
@@ -130,7 +116,7 @@ impl Keyed<'_> {
             rows_expected: range.rows_expected.saturating_sub(rows),
             ..range.clone()
         };
-        Ok((only(piece), Some(left)))
+        Ok((piece, Some(left)))
     }
 }
 
@@ -152,45 +138,78 @@ impl Chunker {
         }
     }
 
-    /// Sends chunks until the table's end, or until nobody takes them any more.
+    /// Sends chunks until the part's end, or until nobody takes them any more.
     pub(super) async fn run(
         mut self,
         sender: mpsc::Sender<Chunk>,
         track: Arc<Track>,
     ) -> Result<()> {
-        let Some(end) = self.fetch(None).await?.flatten() else {
-            track.all(0);
+        let Some(mut ranges) = self.ranges().await? else {
             return self.close().await;
         };
-        let mut lower = self.plan.from.clone();
         let mut number = 0;
-        while !self.controls.cancel.is_cancelled() {
+        let mut range = ranges.pop_front();
+        if range.is_none() {
+            track.all(0);
+        }
+        while let Some(whole) = range {
+            if self.controls.cancel.is_cancelled() {
+                break;
+            }
             let rows = self.sizer.rows(&self.controls.tunables.borrow());
-            let Some(upper) = self.fetch(Some((&lower, &end, rows))).await? else {
+            let Some(upper) = self.fetch(Ask::Bound(&whole, rows)).await? else {
                 break;
             };
-            let last = upper.is_none();
-            let chunk = Chunk {
+            let mut chunk = Chunk {
                 number,
-                lower,
-                upper: Some(upper.clone().unwrap_or_else(|| end.clone())),
-                upper_included: last,
                 rows_expected: rows,
+                ..whole.clone()
+            };
+            range = match upper {
+                Some(upper) => {
+                    chunk.upper = Some(upper.clone());
+                    chunk.upper_included = false;
+                    Some(Chunk {
+                        lower: Some(upper),
+                        ..whole
+                    })
+                }
+                None => ranges.pop_front(),
             };
             number += 1;
-            if last {
+            if range.is_none() {
                 track.all(number);
             }
             let taken = tokio::select! {
                 sent = sender.send(chunk) => sent.is_ok(),
                 () = self.controls.cancel.cancelled() => false,
             };
-            if last || !taken {
+            if !taken {
                 break;
             }
-            lower = upper;
         }
         self.close().await
+    }
+
+    /// The ranges to cut into chunks; `None` when cancelled.
+    async fn ranges(&mut self) -> Result<Option<VecDeque<Chunk>>> {
+        let open = |lower: Option<Key>, upper: Option<Key>| Chunk {
+            number: 0,
+            lower,
+            upper_included: upper.is_some(),
+            upper,
+            rows_expected: 0,
+        };
+        let plan = self.plan.clone();
+        Ok(match &plan.part {
+            Part::Ranges(ranges) => Some(ranges.iter().cloned().collect()),
+            Part::All(from) => Some(VecDeque::from([open(from.clone(), None)])),
+            Part::UpToNow(from) => self.fetch(Ask::Last).await?.map(|last| {
+                last.map(|last| open(from.clone(), Some(last)))
+                    .into_iter()
+                    .collect()
+            }),
+        })
     }
 
     async fn close(self) -> Result<()> {
@@ -200,14 +219,11 @@ impl Chunker {
         Ok(())
     }
 
-    /// Asks for the table's last key, or for the bound `rows` after `lower`; `None` when cancelled.
-    async fn fetch(
-        &mut self,
-        bound: Option<(&Option<Key>, &Key, u64)>,
-    ) -> Result<Option<Option<Key>>> {
+    /// Asks until there is an answer; `None` when cancelled.
+    async fn fetch(&mut self, ask: Ask<'_>) -> Result<Option<Option<Key>>> {
         let mut endurance = Endurance::default();
         loop {
-            let failure = match self.ask(bound).await {
+            let failure = match self.ask(ask).await {
                 Ok(key) => return Ok(Some(key)),
                 Err(failure) => failure,
             };
@@ -220,7 +236,7 @@ impl Chunker {
         }
     }
 
-    async fn ask(&mut self, bound: Option<(&Option<Key>, &Key, u64)>) -> Result<Option<Key>> {
+    async fn ask(&mut self, ask: Ask<'_>) -> Result<Option<Key>> {
         let plan = &self.plan;
         let session = match &mut self.session {
             Some(session) => session,
@@ -231,20 +247,22 @@ impl Chunker {
             key: &plan.key,
             side: plan.side,
         };
-        match bound {
-            None => table.last_key(session).await,
-            Some((lower, end, rows)) => {
-                let lower = lower.as_ref().map(|key| End {
-                    key,
-                    included: true,
-                });
-                let end = End {
-                    key: end,
-                    included: true,
-                };
-                table.key_at(session, lower, Some(end), rows).await
+        match ask {
+            Ask::Last => table.last_key(session).await,
+            Ask::Bound(range, rows) => {
+                let (lower, upper) = bounds::ends(range);
+                table.key_at(session, lower, upper, rows).await
             }
         }
         .doing(|| format!("read chunk bounds of {}", plan.table))
     }
+}
+
+/// What is asked of the table.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    /// Its last key.
+    Last,
+    /// The key with so many keys of the range before it.
+    Bound(&'a Chunk, u64),
 }

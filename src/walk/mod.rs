@@ -82,6 +82,18 @@ pub trait ChunkWork: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Worked>> + Send;
 }
 
+/// Which part of a table is walked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// From a key, or from the beginning, to the greatest key that exists when the walk begins.
+    UpToNow(Option<Key>),
+    /// From a key, or from the beginning, without an end: the last chunk has none, and an empty table is
+    /// one chunk.
+    All(Option<Key>),
+    /// These ranges; the watermark's [`LowWatermark::next`] means nothing then.
+    Ranges(Vec<Chunk>),
+}
+
 /// What a walk needs to know.
 #[derive(Clone, Debug)]
 pub struct WalkPlan {
@@ -93,8 +105,8 @@ pub struct WalkPlan {
     pub key: Arc<MigrationKey>,
     /// Which of the key's two sides the table is.
     pub side: Side,
-    /// The first key to visit; `None` begins at the table's beginning.
-    pub from: Option<Key>,
+    /// Which part of the table.
+    pub part: Part,
     /// At most this many rows a chunk, for reasons of bytes.
     pub rows_max: u64,
     /// Rows of the first chunks.
@@ -114,8 +126,7 @@ pub struct Controls {
     pub cancel: CancellationToken,
 }
 
-/// Walks from `plan.from` to the greatest key that exists when it begins. Publishes the low watermark
-/// after every chunk. Cancelled, it returns early with a watermark that is not finished.
+/// Walks the part of the table. Publishes the low watermark after every chunk. Cancelled, it returns early with a watermark that is not finished.
 ///
 /// # Errors
 /// The first failure of a chunk that trying again does not cure.

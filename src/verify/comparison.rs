@@ -1,0 +1,283 @@
+//! The statements that compare two tables.
+//!
+//! A range's sum is three numbers: how many rows, and two XORs over products of CRCs. A CRC is linear:
+//! the XOR of the CRCs of two rows stays the same when their values are exchanged, and so nearly does the
+//! sum. Multiplied with the CRC of its row's key, a value counts only where it belongs. (CRC32 because
+//! every server has it: MD5 and SHA1 are gone from MySQL 9.6.) Rows of a range whose sums differ are
+//! compared one by one by SHA2.
+
+use std::sync::Arc;
+
+use super::columns::Compared;
+use crate::chunk::Chunk;
+use crate::failure::Result;
+use crate::key::Key;
+use crate::mysql::{Facts, Session, quote};
+use crate::names::TableName;
+use crate::schema::table::same_name;
+use crate::schema::{Column, ColumnMap, MigrationKey, TableDefinition};
+use crate::walk::bounds::{self, Side};
+
+/// A temporary table's name is its session's own affair; this one is unlikely to hide a real table.
+const ASSIGNED: &str = "_changeling_assigned";
+
+/// How two tables are compared. Made once; no I/O but in the methods that take a session.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The original.
+    pub original: TableName,
+    /// The ghost.
+    pub ghost: TableName,
+    /// The key that pairs rows.
+    pub key: Arc<MigrationKey>,
+    map: Arc<ColumnMap>,
+    key_columns: Vec<Compared>,
+    others: Vec<Compared>,
+    /// Whether the ghost's index has the columns in the same order, so that ranges are ranges there.
+    same_order: bool,
+}
+
+/// Where a side's rows are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Original,
+    /// The temporary table: the original's rows, assigned to the ghost's types.
+    Assigned,
+    Ghost,
+}
+
+/// The sums of a range on one side; equal sums, equal rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) rows: u64,
+    pub(super) values: u64,
+    pub(super) keys: u64,
+}
+
+/// One row on one side.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RowHash {
+    /// As the side's own types have it.
+    pub(super) key: Key,
+    pub(super) hash: Vec<u8>,
+}
+
+impl Comparison {
+    /// Plans the comparison of the columns that the map pairs.
+    pub fn new(
+        facts: &Facts,
+        original: &TableDefinition,
+        ghost: &TableDefinition,
+        map: Arc<ColumnMap>,
+        key: Arc<MigrationKey>,
+    ) -> Comparison {
+        // MariaDB's JSON is a text.
+        let is_json = |column: &Column| column.data_type == "json" && !facts.is_mariadb();
+        let (key_pairs, others): (Vec<_>, Vec<_>) = map.pairs.iter().partition(|pair| {
+            key.columns
+                .iter()
+                .any(|column| same_name(&column.source.name, &pair.source.name))
+        });
+        let compared = |pairs: Vec<&crate::schema::ColumnPair>| -> Vec<Compared> {
+            pairs
+                .into_iter()
+                .map(|pair| Compared::new(pair, is_json(&pair.source), is_json(&pair.target)))
+                .collect()
+        };
+        let same_order = ghost.index(&key.target_index).is_some_and(|index| {
+            index.columns.len() == key.columns.len()
+                && index
+                    .columns
+                    .iter()
+                    .zip(&key.columns)
+                    .all(|(part, column)| {
+                        part.column
+                            .as_deref()
+                            .is_some_and(|name| same_name(name, &column.target.name))
+                    })
+        });
+        Comparison {
+            original: original.name.clone(),
+            ghost: ghost.name.clone(),
+            key_columns: compared(key_pairs),
+            others: compared(others),
+            same_order,
+            map,
+            key,
+        }
+    }
+
+    /// Whether the original's rows must be assigned to a temporary table to be compared, since SQL cannot
+    /// express some conversion.
+    pub fn assigns(&self) -> bool {
+        self.key_columns
+            .iter()
+            .chain(&self.others)
+            .any(|column| column.source.is_none())
+    }
+
+    /// Whether the ghost's index orders rows as the original's does.
+    pub fn same_order(&self) -> bool {
+        self.same_order
+    }
+
+    /// Prepares a session: the modes of the copy, since casts depend on them, and the temporary table.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn prepare(&self, session: &mut Session) -> Result<()> {
+        session
+            .execute("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")
+            .await?;
+        if self.assigns() {
+            let key: Vec<&str> = self
+                .key
+                .columns
+                .iter()
+                .map(|column| column.target.name.as_str())
+                .collect();
+            session
+                .execute(&format!(
+                    "CREATE TEMPORARY TABLE {} (PRIMARY KEY ({})) ENGINE = InnoDB SELECT {} FROM {} WHERE FALSE",
+                    quote::table(&self.table(Place::Assigned)),
+                    quote::idents(key),
+                    quote::idents(self.map.target_names()),
+                    quote::table(&self.ghost)
+                ))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The place to read the original's rows from, filled with those of the condition if need be.
+    pub(super) async fn source(&self, session: &mut Session, condition: &str) -> Result<Place> {
+        if !self.assigns() {
+            return Ok(Place::Original);
+        }
+        let table = quote::table(&self.table(Place::Assigned));
+        session.execute(&format!("DELETE FROM {table}")).await?;
+        session
+            .execute(&format!(
+                "INSERT IGNORE INTO {table} ({}) SELECT {} FROM {} WHERE {condition}",
+                quote::idents(self.map.target_names()),
+                self.map.select_list(),
+                self.indexed(Place::Original),
+            ))
+            .await?;
+        Ok(Place::Assigned)
+    }
+
+    /// The condition of a chunk on one side.
+    pub(super) fn within(&self, place: Place, chunk: &Chunk) -> String {
+        bounds::within(&self.key, side(place), chunk)
+    }
+
+    /// `SELECT rows, values, keys FROM … WHERE …`: the sums of a range on one side.
+    pub(super) fn sums_query(&self, place: Place, condition: &str) -> String {
+        let key = crc(&self.key_columns, place);
+        let values = crc(&self.others, place);
+        // Both factors are below 2^32 + 1, their product below 2^64.
+        format!(
+            "SELECT COUNT(*), BIT_XOR(({key} + 1) * {values}), BIT_XOR(({key} + 1) * {key}) FROM {} WHERE {condition}",
+            self.indexed(place)
+        )
+    }
+
+    /// `SELECT key…, hash FROM … WHERE …`: the rows of a range on one side.
+    pub(super) fn rows_query(&self, place: Place, condition: &str) -> String {
+        let columns: Vec<&Compared> = self.key_columns.iter().chain(&self.others).collect();
+        let arguments = arguments(&columns, place);
+        format!(
+            "SELECT {}, SHA2(CONCAT_WS(',', {arguments}), 256) FROM {} WHERE {condition}",
+            crate::walk::keys::select_list(&self.key, side(place)),
+            self.indexed(place)
+        )
+    }
+
+    /// `SELECT column… FROM … WHERE …`: each column's text, NULL as the word for it.
+    pub(super) fn columns_query(&self, place: Place, condition: &str) -> String {
+        let texts: Vec<String> = self
+            .key_columns
+            .iter()
+            .chain(&self.others)
+            .map(|column| {
+                format!(
+                    "COALESCE(CAST({} AS CHAR), 'NULL')",
+                    expression(column, place)
+                )
+            })
+            .collect();
+        format!(
+            "SELECT CONCAT_WS(',', {}) FROM {} WHERE {condition}",
+            texts.join(", "),
+            self.indexed(place)
+        )
+    }
+
+    /// The names of the columns of [`Comparison::columns_query`].
+    pub(super) fn column_names(&self) -> impl Iterator<Item = &str> {
+        self.key_columns
+            .iter()
+            .chain(&self.others)
+            .map(|column| column.name.as_str())
+    }
+
+    fn table(&self, place: Place) -> TableName {
+        match place {
+            Place::Original => self.original.clone(),
+            Place::Assigned => self.ghost.sibling(ASSIGNED),
+            Place::Ghost => self.ghost.clone(),
+        }
+    }
+
+    fn indexed(&self, place: Place) -> String {
+        let index = match place {
+            Place::Original => quote::ident(&self.key.source_index),
+            Place::Assigned => quote::ident("PRIMARY"),
+            Place::Ghost => quote::ident(&self.key.target_index),
+        };
+        format!("{} FORCE INDEX ({index})", quote::table(&self.table(place)))
+    }
+}
+
+/// Which of the key's sides the rows have the types of.
+pub(super) fn side(place: Place) -> Side {
+    match place {
+        Place::Original => Side::Source,
+        Place::Assigned | Place::Ghost => Side::Target,
+    }
+}
+
+fn expression(column: &Compared, place: Place) -> &str {
+    match (place, &column.source) {
+        (Place::Original, Some(source)) => source,
+        _ => &column.target,
+    }
+}
+
+fn crc(columns: &[Compared], place: Place) -> String {
+    let columns: Vec<&Compared> = columns.iter().collect();
+    format!("CRC32(CONCAT_WS(',', {}))", arguments(&columns, place))
+}
+
+/// Flags of NULLs, then the values that are not NULL: no text but the flags' could be read in two ways,
+/// since none has a comma in it.
+fn arguments(columns: &[&Compared], place: Place) -> String {
+    let flags: Vec<&str> = columns
+        .iter()
+        .filter_map(|column| match place {
+            Place::Original => column.source_null.as_deref(),
+            Place::Assigned | Place::Ghost => column.target_null.as_deref(),
+        })
+        .collect();
+    let mut arguments = vec![match flags.is_empty() {
+        true => "''".to_string(),
+        false => format!("CONCAT({})", flags.join(", ")),
+    }];
+    arguments.extend(
+        columns
+            .iter()
+            .map(|column| expression(column, place).to_string()),
+    );
+    arguments.join(", ")
+}

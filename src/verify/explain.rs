@@ -1,0 +1,155 @@
+//! Rows that differ at first sight: changes that replay has not applied yet, or real differences.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::look::Look;
+use super::work::VerifyPlan;
+use crate::failure::{Failure, FailureKind, Result};
+use crate::mysql::{Session, quote};
+use crate::walk::bounds::{self, Side, SidedKey};
+use crate::walk::keys::describe_sided;
+
+/// How long changes may take to get through.
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
+/// The same while a row of the original is locked. Replay may itself be waiting for somebody who waits
+/// for that lock, so it is given up soon and asked for again.
+const SETTLE_LIMIT_LOCKED: Duration = Duration::from_secs(3);
+/// Looks without a lock. Every one costs a marker's way; only rows that change all the time need many.
+const FREE_LOOKS: usize = 4;
+/// Looks under a lock that may come to nothing.
+const LOCKED_LOOKS: usize = 20;
+/// A row must differ in so many of them in a row, with all changes applied each time.
+const LOCKED_LOOKS_AGREEING: usize = 2;
+/// How many rows are named.
+pub(super) const NAMED_MAX: usize = 20;
+
+/// Waits until the changes of the original made so far are in the ghost.
+pub trait Settle: Send + Sync + 'static {
+    /// True when every change that was visible when this was called is in the ghost and visible there;
+    /// false if that takes longer than `limit`, or the run is being ended.
+    fn settle(&self, limit: Duration) -> BoxFuture<'_, Result<bool>>;
+}
+
+/// For tables that nobody keeps up to date: nothing to wait for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoReplay;
+
+impl Settle for NoReplay {
+    fn settle(&self, _limit: Duration) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async { Ok(true) })
+    }
+}
+
+/// Finds out whether the suspects differ once the changes under way are applied.
+///
+/// # Errors
+/// [`FailureKind::Difference`], naming rows and columns; else what the server answered.
+pub(super) async fn explain(
+    plan: &VerifyPlan,
+    look: &mut Look<'_>,
+    mut suspects: Vec<SidedKey>,
+) -> Result<()> {
+    for _ in 0..FREE_LOOKS {
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        if !plan.settle.settle(SETTLE_LIMIT).await? {
+            return Err(Failure::failed(format!(
+                "changes of {} did not get through to {} within {}",
+                plan.comparison.original,
+                plan.comparison.ghost,
+                humantime::format_duration(SETTLE_LIMIT)
+            )));
+        }
+        suspects = look.differing_of(&suspects).await?;
+    }
+    let mut named: Vec<String> = Vec::new();
+    let count = suspects.len();
+    for (examined, suspect) in suspects.iter().enumerate() {
+        if let Some(what) = look_under_lock(plan, look, suspect).await? {
+            let line = format!("{} ({what})", describe_sided(&plan.comparison.key, suspect));
+            // A changed row was found from both sides.
+            if !named.contains(&line) {
+                named.push(line);
+            }
+        }
+        if named.len() == NAMED_MAX && examined + 1 < count {
+            named.push("and more".to_string());
+            break;
+        }
+    }
+    match named.is_empty() {
+        true => Ok(()),
+        false => Err(difference(plan, &named)),
+    }
+}
+
+pub(super) fn difference(plan: &VerifyPlan, named: &[String]) -> Failure {
+    Failure::new(
+        FailureKind::Difference,
+        format!(
+            "{} and {} differ: {}",
+            plan.comparison.original,
+            plan.comparison.ghost,
+            named.join("; ")
+        ),
+    )
+}
+
+/// The last word on one row: with the original's row locked nothing can change, and all that was changed
+/// before is applied. What is different, in words; `None` if nothing is.
+async fn look_under_lock(
+    plan: &VerifyPlan,
+    look: &mut Look<'_>,
+    suspect: &SidedKey,
+) -> Result<Option<String>> {
+    let mut agreeing = 0;
+    for _ in 0..LOCKED_LOOKS {
+        look.source.execute("START TRANSACTION").await?;
+        let looked = locked_look(plan, look, suspect).await;
+        let ended = look.source.execute("COMMIT").await;
+        let (settled, what) = looked?;
+        ended?;
+        match what {
+            None => return Ok(None),
+            Some(what) if settled => {
+                agreeing += 1;
+                if agreeing == LOCKED_LOOKS_AGREEING {
+                    return Ok(Some(what));
+                }
+            }
+            Some(_) => agreeing = 0,
+        }
+    }
+    Err(Failure::failed(format!(
+        "the row {} of {} changes so often that it cannot be compared",
+        describe_sided(&plan.comparison.key, suspect),
+        plan.comparison.original
+    ))
+    .remedy("verify at a quieter time, or look at this row yourself"))
+}
+
+async fn locked_look(
+    plan: &VerifyPlan,
+    look: &mut Look<'_>,
+    suspect: &SidedKey,
+) -> Result<(bool, Option<String>)> {
+    lock_row(plan, look.source, suspect).await?;
+    let settled = plan.settle.settle(SETTLE_LIMIT_LOCKED).await?;
+    Ok((settled, look.describe(suspect).await?))
+}
+
+async fn lock_row(plan: &VerifyPlan, session: &mut Session, key: &SidedKey) -> Result<()> {
+    let comparison = &plan.comparison;
+    let sql = format!(
+        "SELECT 1 FROM {} FORCE INDEX ({}) WHERE {} {}",
+        quote::table(&comparison.original),
+        quote::ident(&comparison.key.source_index),
+        bounds::any_of_sided(&comparison.key, Side::Source, std::slice::from_ref(key)),
+        session.server().facts().share_lock()
+    );
+    let _: Vec<u8> = session.query(&sql).await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Verification: proof, chunk by chunk, that the ghost has the original's rows.
+//!
+//! - A chunk is compared by one statement, which sees one snapshot of both tables: count and checksums
+//!   over the columns that both have, the original's values converted as the ghost has them
+//!   ([`Comparison`]).
+//! - Rows that differ must be explained by changes that replay has not applied yet: they are looked at
+//!   again after a marker written later has come through ([`Settle`]), and in the end under a shared lock
+//!   on just that row. What differs then is a difference, which ends the run.
+//! - What changes after its chunk was proved is looked at again by key: [`recheck`], and within the
+//!   cut-over [`check_under_lock`]. So the last check costs what the changes cost.
+//!
+//! Guarded by tests/it/verify. Must not know: how rows came into the ghost, and how to repair them.
+
+mod columns;
+mod comparison;
+mod explain;
+mod look;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use comparison::Comparison;
+pub use explain::{NoReplay, Settle};
+pub use work::VerifyPlan;
+
+use crate::chunk::LowWatermark;
+use crate::failure::{Context, Result};
+use crate::key::Key;
+use crate::mysql::cancel::finish_or_kill;
+use crate::mysql::retry::Endurance;
+use crate::mysql::{Purpose, Session};
+use crate::progress::Progress;
+use crate::supervise::Supervisor;
+use crate::walk::bounds::{Side, SidedKey};
+use crate::walk::keys::describe_sided;
+use crate::walk::{self, Controls, Part, WORKERS_MAX, WalkPlan};
+use look::Look;
+use work::VerifyWork;
+
+/// Rows of the first chunks.
+const ROWS_FIRST: u64 = 2000;
+/// A chunk should not read more of each table than this.
+const CHUNK_BYTES_MAX: u64 = 64 << 20;
+/// Keys that one worker rechecks before it looks whether it should end.
+const KEYS_AT_ONCE: usize = 1000;
+/// How long a statement may go on after cancellation.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Compares both tables from a key on, or from the beginning, or in some ranges.
+///
+/// `watermark` is published after every chunk; a walk over [`Part::All`] can be gone on with from there.
+///
+/// # Errors
+/// [`crate::failure::FailureKind::Difference`], naming rows and columns; else what the server answered.
+pub async fn run(
+    plan: VerifyPlan,
+    part: Part,
+    controls: Controls,
+    progress: Arc<Progress>,
+    watermark: watch::Sender<LowWatermark>,
+) -> Result<LowWatermark> {
+    let comparison = plan.comparison.clone();
+    let walk_plan = WalkPlan {
+        server: plan.server.clone(),
+        table: comparison.original.clone(),
+        key: comparison.key.clone(),
+        side: Side::Source,
+        part,
+        rows_max: (CHUNK_BYTES_MAX / plan.row_bytes_estimate.max(1)).max(1),
+        rows_first: ROWS_FIRST,
+        name: "verify",
+    };
+    let work = Arc::new(VerifyWork::new(plan, progress.clone()));
+    walk::walk(walk_plan, work, controls, progress, watermark)
+        .await
+        .doing(|| format!("verify {}", comparison.ghost))
+}
+
+/// Compares the rows of these keys of the original again, by as many workers as the copy has.
+/// Cancelled, it returns early.
+///
+/// # Errors
+/// As [`run`].
+pub async fn recheck(
+    plan: VerifyPlan,
+    keys: Vec<Key>,
+    controls: Controls,
+    progress: Arc<Progress>,
+) -> Result<()> {
+    let keys: Vec<SidedKey> = keys.into_iter().map(of_original).collect();
+    let workers = controls
+        .tunables
+        .borrow()
+        .copy_workers
+        .clamp(1, WORKERS_MAX);
+    let share = keys.len().div_ceil(workers).max(1);
+    let ghost = plan.comparison.ghost.clone();
+    let mut supervisor = Supervisor::new(&controls.cancel);
+    let work = Arc::new(VerifyWork::new(plan.clone(), progress));
+    for part in keys.chunks(share) {
+        let (plan, work, part) = (plan.clone(), work.clone(), part.to_vec());
+        let cancel = supervisor.token();
+        supervisor.spawn("recheck", async move {
+            recheck_part(&plan, &work, &part, &cancel).await
+        });
+    }
+    supervisor
+        .join()
+        .await
+        .doing(|| format!("verify changed rows of {ghost}"))
+}
+
+async fn recheck_part(
+    plan: &VerifyPlan,
+    work: &VerifyWork,
+    keys: &[SidedKey],
+    cancel: &tokio_util::sync::CancellationToken,
+) -> Result<()> {
+    let mut session: Option<Session> = None;
+    for some in keys.chunks(KEYS_AT_ONCE) {
+        let mut endurance = Endurance::default();
+        while !cancel.is_cancelled() {
+            let failure = match recheck_some(plan, work, some, &mut session, cancel).await {
+                Ok(()) => break,
+                Err(_) if cancel.is_cancelled() => return Ok(()),
+                Err(failure) => failure,
+            };
+            if failure.is_disconnected() {
+                session = None;
+            }
+            if !endurance.endure(failure, cancel).await? {
+                return Ok(());
+            }
+        }
+    }
+    if let Some(session) = session {
+        session.close().await;
+    }
+    Ok(())
+}
+
+async fn recheck_some(
+    plan: &VerifyPlan,
+    work: &VerifyWork,
+    keys: &[SidedKey],
+    session: &mut Option<Session>,
+    cancel: &tokio_util::sync::CancellationToken,
+) -> Result<()> {
+    let session = match session {
+        Some(session) => session,
+        none => {
+            let mut opened = plan.server.session(Purpose::Verify).await?;
+            plan.comparison.prepare(&mut opened).await?;
+            none.insert(opened)
+        }
+    };
+    let id = session.id();
+    finish_or_kill(&plan.server, id, cancel, GRACE, work.keys(session, keys)).await
+}
+
+/// Compares the rows of these keys of the original within the cut-over: `session` holds the write locks
+/// of both tables, and every change is in the ghost. [`Comparison::prepare`] must have been called on it
+/// before it took the locks. Returns the rows that differ, described.
+///
+/// # Errors
+/// What the server answered.
+pub async fn check_under_lock(
+    session: &mut Session,
+    comparison: &Comparison,
+    keys: &[Key],
+) -> Result<Vec<String>> {
+    let keys: Vec<SidedKey> = keys.iter().cloned().map(of_original).collect();
+    let mut look = Look {
+        comparison,
+        source: session,
+        target: None,
+    };
+    let mut named = Vec::new();
+    for suspect in look.differing_of(&keys).await? {
+        if let Some(what) = look.describe(&suspect).await? {
+            let line = format!("{} ({what})", describe_sided(&comparison.key, &suspect));
+            if !named.contains(&line) {
+                named.push(line);
+            }
+        }
+        if named.len() == explain::NAMED_MAX {
+            break;
+        }
+    }
+    Ok(named)
+}
+
+fn of_original(key: Key) -> SidedKey {
+    SidedKey {
+        types: Side::Source,
+        key,
+    }
+}
