@@ -1,6 +1,6 @@
 //! The words of `changeling ctl`: one line in, some lines out.
 
-use super::{Controller, settings};
+use super::{Controller, Handler, settings};
 use crate::failure::{Failure, Result};
 use crate::observe::status_text;
 
@@ -185,6 +185,14 @@ fn help() -> String {
         lines.push(format!("{usage:<36} {}", setting.help));
     }
     lines.join("\n")
+}
+
+/// These commands for [`super::Listener::serve`].
+pub fn handler(controller: Controller) -> Handler {
+    std::sync::Arc::new(move |line| {
+        let answer = answer(&controller, &line);
+        Box::pin(std::future::ready(answer))
+    })
 }
 
 /// Reads a line, carries it out, and returns the answer; failures begin with `error: `.

@@ -100,9 +100,8 @@ pub fn chart(title: &str, unit: Unit, total_s: f64, series: &[Series], bands: &[
         );
     }
     format!(
-        "<figure><figcaption><b>{}</b>{legend}</figcaption>\
-         <div class=\"plot\"><span class=\"top\">{}</span>\
-         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">{svg}</svg></div>\
+        "<figure><figcaption><b>{}</b>{legend}<span class=\"top\">height: {}</span></figcaption>\
+         <div class=\"plot\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">{svg}</svg></div>\
          <div class=\"time\"><span>0</span><span>{}</span><span>{}</span></div></figure>\n",
         escape(title),
         unit.show(top),

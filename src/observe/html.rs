@@ -19,7 +19,8 @@ const STYLE: &str = "\
 --fill:#1e2329;--a:#6ea8fe;--b:#f0a35e;--stop:rgba(255,90,90,.25);--try:#b794f4}}\
 @media print{:root{color-scheme:light;--ink:#000;--dim:#444;--paper:#fff;--edge:#bbb;--fill:#f4f4f4;\
 --a:#1f5fbf;--b:#b45309;--stop:rgba(200,40,40,.18);--try:#7c3aed}\
-figure,table,section{break-inside:avoid}body{max-width:none}}\
+figure,tr,.facts{break-inside:avoid}body{max-width:none;font-size:12px}\
+.charts{grid-template-columns:1fr 1fr!important}}\
 *{box-sizing:border-box;print-color-adjust:exact;-webkit-print-color-adjust:exact}\
 body{font:16px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;\
 max-width:1200px;padding:1rem}\
@@ -27,16 +28,17 @@ h1{font-size:1.4rem;margin:.2rem 0;overflow-wrap:anywhere}h2{font-size:1.1rem;ma
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--fill);padding:.6rem;margin:.5rem 0;\
 border:1px solid var(--edge);border-radius:4px}\
 .dim{color:var(--dim)}.ending{font-weight:700}\
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.5rem;margin:1rem 0}\
+.facts{display:grid;grid-template-columns:repeat(4,1fr);gap:.5rem;margin:1rem 0}\
+@media(max-width:700px){.facts{grid-template-columns:repeat(2,1fr)}}\
 .facts div{background:var(--fill);border:1px solid var(--edge);border-radius:4px;padding:.5rem}\
 .facts b{display:block;font-size:1.15rem}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:1.2rem}\
 figure{margin:0;min-width:0}figcaption{display:flex;flex-wrap:wrap;gap:0 .9rem;margin-bottom:.2rem}\
 .key::before{content:'';display:inline-block;width:1.1em;border-top:3px solid var(--a);\
 vertical-align:middle;margin-right:.35em}.key.b::before{border-top:3px dashed var(--b)}\
-.plot{position:relative;border:1px solid var(--edge);border-width:0 0 1px 1px}\
+.plot{border:1px solid var(--edge);border-width:0 0 1px 1px}\
 .plot svg{display:block;width:100%;height:150px}\
-.top{position:absolute;left:.3rem;top:0;font-size:.8rem;color:var(--dim)}\
+.top{margin-left:auto;font-size:.8rem;color:var(--dim);align-self:end}\
 path{fill:none;vector-effect:non-scaling-stroke}path.a{stroke:var(--a);stroke-width:1.8}\
 path.b{stroke:var(--b);stroke-width:1.8;stroke-dasharray:5 3}path.grid{stroke:var(--edge);stroke-width:1}\
 rect.stop{fill:var(--stop)}rect.attempt{fill:var(--try)}\
@@ -46,7 +48,7 @@ rect.stop{fill:var(--stop)}rect.attempt{fill:var(--try)}\
 .phases i:nth-child(even){background:var(--b)}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--edge);vertical-align:top}\
-td.n,th.n{text-align:right;white-space:nowrap}td{overflow-wrap:anywhere}";
+td.n,th.n{text-align:right;white-space:nowrap;width:1%;padding-right:1.5rem}td{overflow-wrap:anywhere}";
 
 /// The page.
 pub fn page(report: &Report) -> String {
