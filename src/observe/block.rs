@@ -5,13 +5,14 @@ use super::text::{bytes, finish_text, grouped, span};
 
 /// Characters of the bar.
 const BAR: usize = 30;
-/// What fits into 80 columns.
-const WIDTH: usize = 79;
+/// No wider, however wide the terminal is.
+const WIDTH_MAX: usize = 79;
 
-/// The lines of the block.
-pub fn lines(status: &StatusSnapshot) -> Vec<String> {
+/// The lines of the block for a terminal of so many columns.
+pub fn lines(status: &StatusSnapshot, columns: usize) -> Vec<String> {
     let mut lines = vec![
         both_ends(
+            columns.saturating_sub(1).min(WIDTH_MAX),
             &format!("{} on {}", status.table, status.server),
             &format!("{} in all", span(status.elapsed_s)),
         ),
@@ -104,8 +105,8 @@ fn hindrances(status: &StatusSnapshot) -> Vec<String> {
 }
 
 /// One text at each end of a line; the left one is cut when both do not fit.
-fn both_ends(left: &str, right: &str) -> String {
-    let room = WIDTH.saturating_sub(right.chars().count() + 2);
+fn both_ends(width: usize, left: &str, right: &str) -> String {
+    let room = width.saturating_sub(right.chars().count() + 2);
     let left: String = if left.chars().count() > room {
         let mut cut: String = left.chars().take(room.saturating_sub(1)).collect();
         cut.push('…');
@@ -113,7 +114,7 @@ fn both_ends(left: &str, right: &str) -> String {
     } else {
         left.to_string()
     };
-    let gap = WIDTH - left.chars().count() - right.chars().count();
+    let gap = width.saturating_sub(left.chars().count() + right.chars().count());
     format!("{left}{}{right}", " ".repeat(gap))
 }
 
@@ -142,7 +143,7 @@ mod tests {
             p50_s: 40_000.0,
             p90_s: 50_000.0,
         });
-        let lines = lines(&status);
+        let lines = lines(&status, 80);
         for line in &lines {
             assert!(line.chars().count() < 80, "{line}");
         }
@@ -175,7 +176,7 @@ mod tests {
             for_s: 0.1,
         }];
         status.postponed = true;
-        let text = lines(&status).join("\n");
+        let text = lines(&status, 40).join("\n");
         assert!(text.contains("stopped for 4.0 s: lag of replica r:1 is 3.2s, limit 1.5s"));
         assert!(text.contains("waits for the lock of d.t for 100 ms, held by connection 42"));
         assert!(text.contains("ctl cut-over"));

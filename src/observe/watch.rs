@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::status::{StatusSnapshot, StatusSource};
-use super::terminal::Screen;
+use super::terminal::{Screen, columns};
 use super::{block, gh_ost_line};
 use crate::failure::Result;
 
@@ -42,7 +42,7 @@ pub async fn watch(
         source.sample();
         let status = source.snapshot();
         match &lines {
-            Lines::Auto if screen.is_live() => screen.show(block::lines(&status)),
+            Lines::Auto if screen.is_live() => screen.show(block::lines(&status, columns())),
             Lines::Auto if clock.is_due(&status) => log_line(&status),
             Lines::To(print) if clock.is_due(&status) => {
                 print(&status, &gh_ost_line::status_line(&status));

@@ -67,6 +67,14 @@ impl Asker {
     }
 }
 
+/// What a failed look is told as, short: the statement is always the same one.
+pub fn cannot_be_asked(failure: &Failure) -> String {
+    match failure.code() {
+        Some(code) => format!("cannot be asked: error {code}: {}", failure.cause()),
+        None => format!("cannot be asked: {}", failure.cause()),
+    }
+}
+
 /// Whether the connection had simply been closed since the last look; a look that took too long is
 /// not tried again at once.
 fn closed_while_idle(failure: &Failure) -> bool {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Common;
-use super::asker::Asker;
+use super::asker::{Asker, cannot_be_asked};
 use super::reading::Reading;
 use crate::failure::Result;
 
@@ -62,7 +62,7 @@ impl Commits {
         let (count, seconds) = match asker.first::<(f64, f64)>(self.query).await {
             Ok(row) => row.unwrap_or_default(),
             Err(failure) => {
-                return Reading::trouble(SOURCE, SUBJECT, format!("cannot be asked: {failure}"));
+                return Reading::trouble(SOURCE, SUBJECT, cannot_be_asked(&failure));
             }
         };
         let (last_count, last_seconds) = self.last.unwrap_or((count, seconds));
@@ -98,6 +98,6 @@ async fn redo_age(asker: &mut Asker, query: &str, limit: f64) -> Reading {
             }
         }
         Ok(_) => Reading::trouble(SOURCE, SUBJECT, "has no size in the server's status"),
-        Err(failure) => Reading::trouble(SOURCE, SUBJECT, format!("cannot be asked: {failure}")),
+        Err(failure) => Reading::trouble(SOURCE, SUBJECT, cannot_be_asked(&failure)),
     }
 }

@@ -37,6 +37,9 @@ struct Inner {
 
 #[derive(Debug)]
 struct Active {
+    /// As it was at the beginning, in words.
+    first: String,
+    /// As it is now.
     reason: ThrottleReason,
     value_max: f64,
     since: Instant,
@@ -208,6 +211,7 @@ impl Inner {
         self.active.insert(
             key,
             Active {
+                first: reason.to_string(),
                 value_max: reason.value,
                 reason,
                 since: now,
@@ -258,7 +262,7 @@ impl Inner {
     fn stop(&self, active: &Active) -> Stop {
         Stop {
             source: active.reason.source,
-            reason: active.reason.to_string(),
+            reason: active.first.clone(),
             began_s: (active.since - self.started).as_secs_f64(),
             lasted_s: active.lasted.as_secs_f64(),
             value_max: active.value_max.is_finite().then_some(active.value_max),

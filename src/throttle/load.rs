@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Common;
-use super::asker::Asker;
+use super::asker::{Asker, cannot_be_asked};
 use super::reading::Reading;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::quote;
@@ -67,11 +67,9 @@ pub(super) async fn run(mut common: Common) -> Result<()> {
                         .next();
                     first_look = second_look(worst, first_look, &common)?;
                 }
-                Err(failure) => readings.push(Reading::trouble(
-                    SOURCE,
-                    SLOT,
-                    format!("cannot be asked: {failure}"),
-                )),
+                Err(failure) => {
+                    readings.push(Reading::trouble(SOURCE, SLOT, cannot_be_asked(&failure)))
+                }
             }
         }
         common.board.post(SLOT, SOURCE, readings, VALID);

@@ -84,8 +84,8 @@ pub struct ThrottlePlan {
     /// Mean duration of a COMMIT on the server above which the copy pauses (MySQL with
     /// performance_schema; ignored elsewhere).
     pub commit_latency_max: Option<Duration>,
-    /// Share of the redo log in use above which the copy pauses, 0 to 1 (MySQL 8.0.30 and later;
-    /// ignored elsewhere).
+    /// Share of the redo log in use above which the copy pauses, 0 to 1 (MariaDB, MySQL 8.0.30 and
+    /// later; ignored elsewhere).
     pub checkpoint_age_max: Option<f64>,
 }
 
@@ -107,7 +107,9 @@ impl ThrottlePlan {
             backlog_share: 0.5,
             replay_lag_max: Some(Duration::from_secs(10)),
             commit_latency_max: None,
-            checkpoint_age_max: Some(0.8),
+            // Busy servers stay below it by themselves (measured under bulk inserts: MySQL 9.7 below
+            // 20 %, MariaDB 10.11 up to 86 %); near 100 % every writer waits.
+            checkpoint_age_max: Some(0.9),
         }
     }
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use super::asker::{Asker, LOOK_LIMIT};
+use super::asker::{Asker, LOOK_LIMIT, cannot_be_asked};
 use super::reading::Reading;
 use super::topology::{self, Candidate, Replica};
 use super::{Common, Replicas};
@@ -183,7 +183,7 @@ async fn watch_primary(common: &Common, shared: &Shared) {
             Err(failure) => vec![Reading::trouble(
                 SOURCE,
                 "the primary",
-                format!("cannot be asked: {failure}"),
+                cannot_be_asked(&failure),
             )],
         };
         common
@@ -279,7 +279,7 @@ async fn watch_candidate(
                     return;
                 }
                 Err(failure) if candidate.registered => {
-                    let why = format!("cannot be asked: {failure}");
+                    let why = cannot_be_asked(&failure);
                     let reading = Reading::trouble(SOURCE, &name, why);
                     common
                         .board
@@ -411,7 +411,7 @@ async fn lag(
     let value = match asker.first::<(Option<String>,)>(query).await {
         Ok(row) => row.and_then(|(value,)| value?.parse::<i64>().ok()),
         Err(failure) if failure.code() == Some(ER_NO_SUCH_TABLE) => None,
-        Err(failure) => return Err(format!("cannot be asked: {failure}")),
+        Err(failure) => return Err(cannot_be_asked(&failure)),
     };
     match value {
         Some(value) if newest != 0 && value >= newest => Ok(0.0),
