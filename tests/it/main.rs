@@ -10,6 +10,7 @@
 )]
 
 mod binlog;
+mod connection;
 mod copy;
 mod cutover;
 mod kill;
