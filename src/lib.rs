@@ -21,6 +21,7 @@ pub mod mysql;
 pub mod names;
 pub mod observe;
 pub mod pace;
+pub mod preflight;
 pub mod progress;
 pub mod replay;
 pub mod row;

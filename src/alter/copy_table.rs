@@ -111,8 +111,9 @@ fn checks(original: &TableDefinition, copy: &TableName) -> Vec<Check> {
         .collect()
 }
 
-/// `t_chk_1` → `_t_gho_chk_1`; `positive` ↔ `_positive`.
-fn name_in_copy(name: &str, table: &str, copy: &str) -> String {
+/// What a CHECK constraint of `table` is called on its copy: `t_chk_1` → `_t_gho_chk_1`; `positive` ↔
+/// `_positive`.
+pub fn name_in_copy(name: &str, table: &str, copy: &str) -> String {
     if let Some(number) = generated_number(name, table) {
         return format!("{copy}_chk_{number}");
     }

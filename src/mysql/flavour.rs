@@ -210,6 +210,32 @@ impl Facts {
         self.number("innodb_autoinc_lock_mode") != Some(2)
     }
 
+    /// The privileges of which one is needed to see the binlog's position, the one to ask for first:
+    /// MariaDB renamed it in 10.5.2 and then took it out of SUPER.
+    pub fn binlog_monitor_privileges(&self) -> &'static [&'static str] {
+        match self.flavour {
+            Flavour::MariaDb if self.version >= (10, 5, 2) => {
+                &["BINLOG MONITOR", "REPLICATION CLIENT"]
+            }
+            _ => &["REPLICATION CLIENT", "SUPER"],
+        }
+    }
+
+    /// The privileges of which one lets an account write while `read_only` is ON (MySQL: manual,
+    /// `read_only`; MariaDB took it out of SUPER in 10.11).
+    pub fn read_only_exemptions(&self) -> &'static [&'static str] {
+        match self.flavour {
+            Flavour::MySql => &["CONNECTION_ADMIN", "SUPER"],
+            Flavour::MariaDb if self.version >= (10, 11, 0) => &["READ_ONLY ADMIN"],
+            Flavour::MariaDb => &["READ_ONLY ADMIN", "SUPER"],
+        }
+    }
+
+    /// Whether a replica writes the changes that it gets to its own binlog; renamed in MySQL 8.0.26.
+    pub fn logs_replicated_changes(&self) -> bool {
+        self.is_on("log_replica_updates") || self.is_on("log_slave_updates")
+    }
+
     /// Whether names of CHECK constraints are the table's own (MariaDB) or the schema's (MySQL 8.0.16).
     pub fn check_names_are_per_table(&self) -> bool {
         self.is_mariadb()

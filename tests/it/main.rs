@@ -15,6 +15,7 @@ mod copy;
 mod cutover;
 mod kill;
 mod model;
+mod preflight;
 mod replay;
 mod schema;
 mod support;
