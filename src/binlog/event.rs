@@ -136,6 +136,8 @@ pub struct GtidEvent {
     pub committed_micros: u64,
     /// MariaDB: no BEGIN event follows, this is it.
     pub begins: bool,
+    /// MariaDB: this is the beginning of an XA transaction that will be prepared.
+    pub prepares: bool,
 }
 
 /// Reads MySQL's GTID and ANONYMOUS_GTID events.
@@ -161,6 +163,7 @@ pub fn read_gtid(event: &RawEvent<'_>) -> Read<GtidEvent> {
         step: (event.kind == kind::GTID).then(|| Step::Gtid(source, number)),
         committed_micros,
         begins: false,
+        prepares: false,
     })
 }
 
@@ -194,6 +197,7 @@ pub fn tagged_gtid(
             time => time,
         },
         begins: false,
+        prepares: false,
     }
 }
 
@@ -201,6 +205,8 @@ pub fn tagged_gtid(
 pub fn read_maria_gtid(event: &RawEvent<'_>) -> Read<GtidEvent> {
     /// The group is one statement without COMMIT.
     const STANDALONE: u8 = 1;
+    /// The group is the first half of an XA transaction.
+    const PREPARED_XA: u8 = 64;
     /// The group is the second half of an XA transaction.
     const COMPLETED_XA: u8 = 128;
     let mut cursor = Cursor::new(event.data);
@@ -211,6 +217,7 @@ pub fn read_maria_gtid(event: &RawEvent<'_>) -> Read<GtidEvent> {
         step: Some(Step::Maria(domain, event.server_id, sequence)),
         committed_micros: u64::from(event.timestamp) * 1_000_000,
         begins: flags & (STANDALONE | COMPLETED_XA) == 0,
+        prepares: flags & PREPARED_XA != 0,
     })
 }
 

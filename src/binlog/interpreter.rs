@@ -6,44 +6,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::bytes::{Corrupt, Read};
+use super::bytes::Corrupt;
 use super::event::{self, GtidEvent, RawEvent, Xid, kind};
-use super::plan::{ChangelogPlan, OriginalPlan, PlanError, Wishes};
 use super::prepared::{Prepared, PreparedTransactions};
-use super::rows::{self, Image};
+use super::rows;
 use super::statement::{self, Verdict, Watched};
-use super::table_map;
+use super::tables::{Judged, Row, Stop, Subject, Tables};
 use crate::change::{BinlogEvent, RowChange};
 use crate::coordinates::{Coordinates, Step};
 use crate::failure::{Failure, Result};
 use crate::key::Key;
-use crate::names::TableName;
 
 /// Rows of prepared XA transactions are held up to this many bytes.
 const HELD_BYTES_MAX: usize = 256 << 20;
 
-/// What to look for.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// Original and ghost.
-    pub watched: Watched,
-    /// The changelog table.
-    pub changelog: TableName,
-    /// What is wanted of the original's rows.
-    pub wishes: Wishes,
-}
-
 /// See the module's text.
 #[derive(Debug)]
 pub struct Interpreter {
-    subject: Subject,
+    watched: Watched,
+    tables: Tables,
     kind: CoordinateKind,
     place: Place,
-    tables: HashMap<u64, Role>,
-    original: Option<Arc<OriginalPlan>>,
-    changelog: Option<Arc<ChangelogPlan>>,
-    before: Image,
-    after: Image,
     group: Option<Group>,
     prepared: PreparedTransactions,
     held_bytes: usize,
@@ -68,13 +51,6 @@ struct Place {
     offset: u64,
 }
 
-#[derive(Clone, Debug)]
-enum Role {
-    Original(Arc<OriginalPlan>),
-    Changelog(Arc<ChangelogPlan>),
-    Other,
-}
-
 /// A transaction, or a statement that stands alone.
 #[derive(Debug)]
 struct Group {
@@ -87,20 +63,6 @@ struct Group {
     /// Set in an XA transaction, whose rows are held.
     held: Option<Vec<RowChange>>,
 }
-
-/// Why an event stops the reader.
-enum Stop {
-    Corrupt(Corrupt),
-    Because(String, &'static str),
-}
-
-impl From<Corrupt> for Stop {
-    fn from(corrupt: Corrupt) -> Stop {
-        Stop::Corrupt(corrupt)
-    }
-}
-
-type Judged<T> = std::result::Result<T, Stop>;
 
 const START_AGAIN: &str = "the ghost cannot be trusted any more: start the migration again";
 
@@ -118,14 +80,10 @@ impl Interpreter {
         let (file, offset) = place.map_or(("".into(), 0), |(name, at)| (name.as_str().into(), at));
         let last_step = last_steps(start);
         Interpreter {
-            subject,
+            watched: subject.watched.clone(),
+            tables: Tables::new(subject),
             kind,
             place: Place { file, offset },
-            tables: HashMap::new(),
-            original: None,
-            changelog: None,
-            before: Vec::new(),
-            after: Vec::new(),
             group: None,
             prepared: PreparedTransactions::default(),
             held_bytes: 0,
@@ -180,7 +138,7 @@ impl Interpreter {
     ) -> Judged<()> {
         self.move_place(event)?;
         match event.kind {
-            kind::TABLE_MAP => self.table_map(event),
+            kind::TABLE_MAP => self.tables.map(event),
             kind if rows::is_rows(kind) => self.rows(event, emit),
             kind::XID => self.end(emit),
             kind::QUERY => self.statement(event, emit),
@@ -292,6 +250,7 @@ impl Interpreter {
         self.open(step, gtid.committed_micros, emit);
         if let Some(group) = &mut self.group {
             group.begun = gtid.begins;
+            group.held = gtid.prepares.then(Vec::new);
         }
         Ok(())
     }
@@ -356,7 +315,7 @@ impl Interpreter {
         text: &[u8],
         emit: Emit<'_>,
     ) -> Judged<()> {
-        let verdict = statement::judge(schema, text, &self.subject.watched);
+        let verdict = statement::judge(schema, text, &self.watched);
         if self.group.is_none() {
             // Servers without any GTID events.
             self.open(None, u64::from(event.timestamp) * 1_000_000, emit);
@@ -386,7 +345,7 @@ impl Interpreter {
             Verdict::Changes => Err(Stop::Because(
                 format!(
                     "is a statement that changes {}, or may do so: {}",
-                    self.subject.watched.original,
+                    self.watched.original,
                     shorten(text)
                 ),
                 "have all sessions use binlog_format=ROW and start the migration again",
@@ -468,137 +427,48 @@ impl Interpreter {
         }
     }
 
-    fn table_map(&mut self, event: &RawEvent<'_>) -> Judged<()> {
-        let map = table_map::read(event.data)?;
-        let is = |table: &TableName| {
-            same_bytes(map.schema, &table.schema) && same_bytes(map.table, &table.table)
-        };
-        let role = if is(&self.subject.watched.original) {
-            Role::Original(self.original_plan(map.columns)?)
-        } else if is(&self.subject.changelog) {
-            Role::Changelog(self.changelog_plan(map.columns)?)
-        } else {
-            Role::Other
-        };
-        self.tables.insert(map.id, role);
-        Ok(())
-    }
-
-    fn original_plan(&mut self, columns: &[u8]) -> Judged<Arc<OriginalPlan>> {
-        if let Some(plan) = &self.original
-            && plan.is_for(columns)
-        {
-            return Ok(plan.clone());
-        }
-        let plan =
-            OriginalPlan::new(&self.subject.wishes, columns).map_err(|error| match error {
-                PlanError::Corrupt(corrupt) => Stop::Corrupt(corrupt),
-                PlanError::Differs(how) => Stop::Because(
-                    format!(
-                        "shows that {} is not the table that was looked at: {how}",
-                        self.subject.watched.original
-                    ),
-                    "let nobody change the table's definition meanwhile; start the migration again",
-                ),
-            })?;
-        let plan = Arc::new(plan);
-        self.original = Some(plan.clone());
-        Ok(plan)
-    }
-
-    fn changelog_plan(&mut self, columns: &[u8]) -> Read<Arc<ChangelogPlan>> {
-        if let Some(plan) = &self.changelog
-            && plan.is_for(columns)
-        {
-            return Ok(plan.clone());
-        }
-        let plan = Arc::new(ChangelogPlan::new(columns)?);
-        self.changelog = Some(plan.clone());
-        Ok(plan)
-    }
-
     fn rows(&mut self, event: &RawEvent<'_>, emit: Emit<'_>) -> Judged<()> {
-        /// An event without rows that only ends a statement has this number.
-        const NO_TABLE: u64 = 0xff_ffff;
-        let id = rows::table_id(event.data)?;
-        match self.tables.get(&id).cloned() {
-            Some(Role::Other) => Ok(()),
-            Some(Role::Original(plan)) => self.original_rows(event, &plan, emit),
-            Some(Role::Changelog(plan)) => self.changelog_rows(event, &plan, emit),
-            None if id == NO_TABLE => Ok(()),
-            None => Err(Corrupt("it has rows of a table that was not named").into()),
-        }
-    }
-
-    fn original_rows(
-        &mut self,
-        event: &RawEvent<'_>,
-        plan: &OriginalPlan,
-        emit: Emit<'_>,
-    ) -> Judged<()> {
-        let rows_event = rows::read(event.kind, event.data)?;
-        if rows_event.columns != plan.before.columns.len() {
-            return Err(Corrupt("it has another number of columns than its table").into());
-        }
-        self.before.resize(rows_event.columns, None);
-        self.after.resize(rows_event.columns, None);
-        let (has_before, has_after) = (rows_event.has_before(), rows_event.has_after());
-        let mut rows = rows_event.rows(&plan.before, &plan.after);
-        while rows.next(&mut self.before, &mut self.after)? {
-            let change = plan.change(has_before, has_after, &mut self.before, &mut self.after);
-            let Some(change) = change else {
-                return Err(Stop::Because(
-                    "has a row image that lacks columns of the migration key".to_string(),
-                    "set binlog_row_image=FULL in all sessions, or migrate along the primary key; \
-                     start the migration again",
-                ));
-            };
-            let Some(group) = &mut self.group else {
-                return Err(Corrupt("it stands outside of any transaction").into());
-            };
-            group.touched = true;
-            match &mut group.held {
-                None => {
-                    self.changes += 1;
-                    emit(BinlogEvent::Change(change));
-                }
-                Some(held) => {
-                    self.held_bytes += bytes_of(&change);
-                    held.push(change);
-                    if self.held_bytes > HELD_BYTES_MAX {
-                        return Err(Stop::Because(
-                            format!(
-                                "lets prepared XA transactions hold over {HELD_BYTES_MAX} bytes"
-                            ),
-                            "commit or roll back what XA RECOVER shows; start the migration again",
-                        ));
+        let Interpreter {
+            tables,
+            group,
+            changes,
+            held_bytes,
+            ..
+        } = self;
+        tables.rows(event, &mut |row| {
+            let group = group
+                .as_mut()
+                .ok_or(Corrupt("it stands outside of any transaction"))?;
+            match row {
+                Row::Changelog { hint, value } => emit(BinlogEvent::Changelog { hint, value }),
+                Row::Original(change) => {
+                    group.touched = true;
+                    match &mut group.held {
+                        None => {
+                            *changes += 1;
+                            emit(BinlogEvent::Change(change));
+                        }
+                        Some(held) => {
+                            *held_bytes += bytes_of(&change);
+                            held.push(change);
+                            within_bound(*held_bytes)?;
+                        }
                     }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
+}
 
-    fn changelog_rows(
-        &mut self,
-        event: &RawEvent<'_>,
-        plan: &ChangelogPlan,
-        emit: Emit<'_>,
-    ) -> Judged<()> {
-        let rows_event = rows::read(event.kind, event.data)?;
-        if rows_event.columns != plan.wanted.columns.len() {
-            return Err(Corrupt("it has another number of columns than its table").into());
-        }
-        let mut before = vec![None; rows_event.columns];
-        let mut after = before.clone();
-        let mut rows = rows_event.rows(&plan.wanted, &plan.wanted);
-        while rows.next(&mut before, &mut after)? {
-            if let Some((hint, value)) = plan.entry(&before, &after) {
-                emit(BinlogEvent::Changelog { hint, value });
-            }
-        }
-        Ok(())
+fn within_bound(held_bytes: usize) -> Judged<()> {
+    if held_bytes <= HELD_BYTES_MAX {
+        return Ok(());
     }
+    Err(Stop::Because(
+        format!("makes prepared XA transactions hold more than {HELD_BYTES_MAX} bytes of rows"),
+        "commit or roll back what XA RECOVER shows; start the migration again",
+    ))
 }
 
 /// The last step of each line before the coordinates.
@@ -633,10 +503,6 @@ fn show(step: &Step) -> String {
         Step::Maria(domain, server, sequence) => format!("{domain}-{server}-{sequence}"),
         Step::File(file, offset) => format!("{file}:{offset}"),
     }
-}
-
-fn same_bytes(bytes: &[u8], name: &str) -> bool {
-    bytes == name.as_bytes() || String::from_utf8_lossy(bytes).to_lowercase() == name.to_lowercase()
 }
 
 fn bytes_of(change: &RowChange) -> usize {

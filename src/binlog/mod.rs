@@ -18,6 +18,7 @@ mod rows;
 mod statement;
 mod stream;
 mod table_map;
+mod tables;
 mod token;
 mod wire;
 

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::interpreter::{Interpreter, Subject};
+use super::interpreter::Interpreter;
 use super::plan::Wishes;
 use super::statement::Watched;
 use super::stream::{self, Stream};
+use super::tables::Subject;
 use crate::change::{BinlogEvent, ChangeSink};
 use crate::coordinates::Coordinates;
 use crate::failure::{Failure, Result};
@@ -93,6 +94,7 @@ pub fn start(
             },
             changelog: feed.changelog.clone(),
             wishes: Wishes::new(&feed.definition, &feed.key, &feed.map, feed.images),
+            case_blind: feed.server.facts().number("lower_case_table_names") != Some(0),
         },
         feed,
         sink,

@@ -5,7 +5,7 @@
 //! guessing: the reader stops.
 
 use super::event::Xid;
-use super::token::{Token, tokens};
+use super::token::{Backslash, Token, tokens};
 use crate::mysql::quote::OWN_DDL;
 use crate::names::TableName;
 
@@ -53,14 +53,20 @@ pub fn judge(schema: &[u8], text: &[u8], watched: &Watched) -> Verdict {
     }
     let schema = String::from_utf8_lossy(schema);
     let text = String::from_utf8_lossy(text);
-    let tokens = tokens(&text);
-    if let Some(verdict) = transaction_control(&tokens) {
+    let verdict = judge_tokens(&schema, &tokens(&text, Backslash::Escapes), watched);
+    if verdict == Verdict::Harmless && text.contains('\\') {
+        // Under NO_BACKSLASH_ESCAPES the text falls apart otherwise, and what looked like a string may
+        // be a name.
+        return judge_tokens(&schema, &tokens(&text, Backslash::Plain), watched);
+    }
+    verdict
+}
+
+fn judge_tokens(schema: &str, tokens: &[Token], watched: &Watched) -> Verdict {
+    if let Some(verdict) = transaction_control(tokens) {
         return verdict;
     }
-    let statement = Statement {
-        schema: &schema,
-        tokens: &tokens,
-    };
+    let statement = Statement { schema, tokens };
     if let Some(verdict) = statement.judge_data(watched) {
         return verdict;
     }
@@ -143,7 +149,6 @@ impl Statement<'_> {
 
     /// DML in statement format.
     fn judge_data(&self, watched: &Watched) -> Option<Verdict> {
-        let named_from = |from: usize| self.names_from(from, &watched.original);
         let touches = match self.keyword(0).as_str() {
             // The target is the first name; what stands behind is only read.
             "INSERT" | "REPLACE" => {
@@ -156,7 +161,10 @@ impl Statement<'_> {
                 Some(target) => self.name_at(target, &watched.original),
                 None => true,
             },
-            "UPDATE" | "DELETE" | "WITH" => named_from(1),
+            // What stands behind these words is only read.
+            "UPDATE" => self.names_between(1, self.before("SET"), &watched.original),
+            "DELETE" => self.names_between(1, self.before("WHERE"), &watched.original),
+            "WITH" => self.names_from(1, &watched.original),
             // Logged only if a function in it changes something, which its text does not tell.
             "SELECT" | "DO" | "CALL" | "SET" | "VALUES" | "(" => {
                 self.schema.eq_ignore_ascii_case(&watched.original.schema)
@@ -192,6 +200,7 @@ impl Statement<'_> {
                 "USER" | "ROLE" | "PROCEDURE" | "FUNCTION" | "EVENT" | "VIEW" | "SERVER"
                 | "DATABASE" | "SCHEMA" | "INSTANCE" | "RESOURCE" | "LOGFILE" | "TABLESPACE"
                 | "UNDO" | "SEQUENCE" => false,
+                "TABLE" => self.alters(table),
                 _ => self.names_from(1, table),
             },
             // TRUNCATE, RENAME, and anything that is not known here.
@@ -297,7 +306,7 @@ impl Statement<'_> {
             "TEMPORARY",
             "QUICK",
             "FROM",
-            "ONLY",
+            "ONLINE",
             "TABLES",
         ];
         (from..self.tokens.len())
@@ -310,8 +319,27 @@ impl Statement<'_> {
     }
 
     fn references(&self, table: &TableName) -> bool {
+        self.follows_any(&["REFERENCES"], table)
+    }
+
+    /// The table is the one that is altered, or takes part in it: it gets a new name, exchanges a
+    /// partition, is pointed to by a foreign key. Columns may be called like it.
+    fn alters(&self, table: &TableName) -> bool {
+        const BEFORE: [&str; 5] = ["TABLE", "RENAME", "TO", "AS", "REFERENCES"];
+        self.name_at(self.first_name(1), table) || self.follows_any(&BEFORE, table)
+    }
+
+    fn follows_any(&self, words: &[&str], table: &TableName) -> bool {
+        (0..self.tokens.len()).any(|index| {
+            words.contains(&self.keyword(index).as_str()) && self.name_at(index + 1, table)
+        })
+    }
+
+    /// The place of the first such word; the end if there is none.
+    fn before(&self, word: &str) -> usize {
         (0..self.tokens.len())
-            .any(|index| self.keyword(index) == "REFERENCES" && self.name_at(index + 1, table))
+            .find(|index| self.keyword(*index) == word)
+            .unwrap_or(self.tokens.len())
     }
 
     /// Whether the name at this place is the table's.
@@ -331,7 +359,11 @@ impl Statement<'_> {
 
     /// Whether the table is named anywhere from this place on.
     fn names_from(&self, from: usize, table: &TableName) -> bool {
-        (from..self.tokens.len()).any(|at| {
+        self.names_between(from, self.tokens.len(), table)
+    }
+
+    fn names_between(&self, from: usize, to: usize, table: &TableName) -> bool {
+        (from..to).any(|at| {
             let qualified = at > 0 && self.tokens[at - 1] == Token::Symbol('.');
             !qualified && (self.name_at(at, table) || self.qualifies(at, table))
         })
@@ -356,4 +388,155 @@ impl Statement<'_> {
 /// Whether two names may be one: servers differ in whether case counts, so it never does here.
 fn same(a: &str, b: &str) -> bool {
     a == b || a.to_lowercase() == b.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched() -> Watched {
+        Watched {
+            original: TableName::new("d", "t"),
+            ghost: TableName::new("d", "_t_gho"),
+        }
+    }
+
+    fn check(schema: &str, text: &str, expected: Verdict) {
+        let verdict = judge(schema.as_bytes(), text.as_bytes(), &watched());
+        assert_eq!(verdict, expected, "in {schema}: {text}");
+    }
+
+    fn xid(global: &[u8], branch: &[u8], format: u64) -> Xid {
+        Xid {
+            format,
+            global: global.to_vec(),
+            branch: branch.to_vec(),
+        }
+    }
+
+    #[test]
+    fn transactions_are_told_apart() {
+        check("d", "BEGIN", Verdict::Begin);
+        check("d", "COMMIT", Verdict::Commit);
+        check("d", "ROLLBACK", Verdict::Rollback);
+        check("d", "ROLLBACK TO `s`", Verdict::RollbackTo);
+        check("d", "SAVEPOINT `t`", Verdict::Harmless);
+        check(
+            "d",
+            "XA START X'6162',X'63',7",
+            Verdict::XaStart(xid(b"ab", b"c", 7)),
+        );
+        check(
+            "",
+            "XA COMMIT X'61',X'',1",
+            Verdict::XaCommit(xid(b"a", b"", 1)),
+        );
+        check(
+            "",
+            "XA ROLLBACK X'',X'',4294967295",
+            Verdict::XaRollback(xid(b"", b"", 4_294_967_295)),
+        );
+        check("", "XA END X'61',X'',1", Verdict::Harmless);
+        check(
+            "",
+            "# Dummy event replacing event type 160",
+            Verdict::Harmless,
+        );
+    }
+
+    #[test]
+    fn statements_that_may_change_rows_are_seen() {
+        for text in [
+            "insert into t values (1)",
+            "INSERT IGNORE t(id) VALUES (1)",
+            "REPLACE LOW_PRIORITY INTO `d`.`t` SELECT * FROM x",
+            "update other join d.t on 1 set a = 1",
+            "DELETE t.* FROM t USING x",
+            "delete from T where id = 1",
+            "WITH x AS (SELECT 1) DELETE FROM t WHERE id IN (SELECT * FROM x)",
+            "LOAD DATA LOCAL INFILE '/x' REPLACE INTO TABLE `t` (id)",
+            "/*!50000 UPDATE */ t SET a = 1",
+            "update x join y on a='\\' join t on b='c' set d = '",
+            "SELECT `f`(1)",
+            "(SELECT f())",
+        ] {
+            check("d", text, Verdict::Changes);
+        }
+        check("x", "update d . t set a = 1", Verdict::Changes);
+        check("x", "SELECT d.f()", Verdict::Changes);
+    }
+
+    #[test]
+    fn statements_on_other_rows_are_let_pass() {
+        for text in [
+            "insert into other select * from t",
+            "insert into other (t) values ('t')",
+            "update other set t = 1, x = 't' where y = \"it's\"",
+            "delete from _t_ghc",
+            "LOAD DATA INFILE '/t' INTO TABLE other",
+            "update e.t set a = 1",
+        ] {
+            check("d", text, Verdict::Harmless);
+        }
+        check("x", "update t set a = 1", Verdict::Harmless);
+        check("x", "SELECT `f`(1)", Verdict::Harmless);
+    }
+
+    #[test]
+    fn definitions_are_guarded() {
+        let original = || Verdict::Redefines(watched().original);
+        for text in [
+            "TRUNCATE t",
+            "truncate table d.t",
+            "DROP TABLE IF EXISTS `x`,`t` /* generated by server */",
+            "ALTER TABLE t ADD COLUMN a INT",
+            "/*!40000 ALTER TABLE `t` DISABLE KEYS */",
+            "alter ignore table d.t add index (a)",
+            "RENAME TABLE x TO y, t TO z",
+            "ALTER TABLE x RENAME TO t",
+            "ALTER TABLE x ADD FOREIGN KEY (a) REFERENCES t (id)",
+            "CREATE TABLE t (id INT)",
+            "CREATE OR REPLACE TABLE t (id INT)",
+            "CREATE TABLE c (id INT REFERENCES `d`.`t` (id))",
+            "CREATE UNIQUE INDEX i ON t (a)",
+            "DROP INDEX i ON t",
+            "CREATE DEFINER=`root`@`localhost` TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1",
+            "DROP DATABASE d",
+            "DROP SCHEMA IF EXISTS `d`",
+            "SOMETHING NEW t",
+        ] {
+            check("d", text, original());
+        }
+        check("x", "ALTER TABLE d.t ADD COLUMN a INT", original());
+        let ghost = Verdict::Redefines(watched().ghost);
+        check("d", "ALTER TABLE _t_gho ADD COLUMN a INT", ghost.clone());
+        check("d", "DROP TABLE `_t_gho` /* generated by server */", ghost);
+    }
+
+    #[test]
+    fn harmless_definitions_are_let_pass() {
+        for text in [
+            "/* changeling */ RENAME TABLE t TO _t_del, _t_gho TO t",
+            "/* changeling */ ALTER TABLE _t_gho ADD INDEX (a)",
+            "ALTER TABLE other ADD COLUMN t INT",
+            "CREATE TABLE IF NOT EXISTS t (id INT)",
+            "CREATE TABLE other LIKE t",
+            "CREATE TABLE `other` (a INT) SELECT * FROM t",
+            "CREATE TEMPORARY TABLE t (id INT)",
+            "DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`",
+            "CREATE VIEW t2 AS SELECT * FROM t",
+            "DROP VIEW v",
+            "CREATE TRIGGER g AFTER INSERT ON other FOR EACH ROW DELETE FROM t",
+            "CREATE PROCEDURE p() UPDATE t SET a = 1",
+            "ANALYZE TABLE t",
+            "OPTIMIZE TABLE t",
+            "GRANT SELECT ON d.t TO u",
+            "DROP DATABASE x",
+            "ALTER DATABASE d CHARACTER SET latin1",
+            "FLUSH TABLES",
+        ] {
+            check("d", text, Verdict::Harmless);
+        }
+        check("x", "DROP TABLE t", Verdict::Harmless);
+    }
 }

@@ -8,8 +8,10 @@ pub enum Token {
     Word(String),
     /// A name in backticks, without them.
     Quoted(String),
-    /// A string in single or double quotes. In double quotes it may be a name (`ANSI_QUOTES`).
+    /// A string in single quotes.
     Text(String),
+    /// A string, or a name (`ANSI_QUOTES`), in double quotes.
+    TextOrName(String),
     /// Anything else.
     Symbol(char),
 }
@@ -27,14 +29,23 @@ impl Token {
     /// The name that it may be.
     pub fn name(&self) -> Option<&str> {
         match self {
-            Token::Word(name) | Token::Quoted(name) | Token::Text(name) => Some(name),
-            Token::Symbol(_) => None,
+            Token::Word(name) | Token::Quoted(name) | Token::TextOrName(name) => Some(name),
+            Token::Text(_) | Token::Symbol(_) => None,
         }
     }
 }
 
+/// What a backslash in a string is (`sql_mode` has NO_BACKSLASH_ESCAPES or not).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backslash {
+    /// It keeps the next character from closing the string.
+    Escapes,
+    /// A character like others.
+    Plain,
+}
+
 /// Takes a statement apart.
-pub fn tokens(text: &str) -> Vec<Token> {
+pub fn tokens(text: &str, backslash: Backslash) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -46,9 +57,10 @@ pub fn tokens(text: &str) -> Vec<Token> {
             // The end of a version comment, whose beginning was passed over.
             rest = &rest[2..];
         } else if matches!(first, '`' | '\'' | '"') {
-            let (content, after) = quoted(&rest[1..], first);
+            let (content, after) = quoted(&rest[1..], first, backslash);
             tokens.push(match first {
                 '`' => Token::Quoted(content),
+                '"' => Token::TextOrName(content),
                 _ => Token::Text(content),
             });
             rest = after;
@@ -88,14 +100,12 @@ fn is_dash_comment(text: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_whitespace()))
 }
 
-/// What stands before the closing quote, and what follows it. A doubled quote is one of the content;
-/// in strings a backslash keeps the next character from closing. Under NO_BACKSLASH_ESCAPES that is
-/// wrong, but then only what is string and what is not gets exchanged, and names stay names.
-fn quoted(text: &str, quote: char) -> (String, &str) {
+/// What stands before the closing quote, and what follows it. A doubled quote is one of the content.
+fn quoted(text: &str, quote: char, backslash: Backslash) -> (String, &str) {
     let mut content = String::new();
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        if c == '\\' && quote != '`' {
+        if c == '\\' && quote != '`' && backslash == Backslash::Escapes {
             if let Some((_, escaped)) = chars.next() {
                 content.push(escaped);
             }
@@ -123,8 +133,9 @@ mod tests {
     #[test]
     fn text_is_taken_apart() {
         let word = |text: &str| Token::Word(text.to_string());
+        let text = "/* x */ DROP /*!40005 TEMPORARY */ TABLE `a``b`.c -- 't'\n, \"d\" # e";
         assert_eq!(
-            tokens("/* x */ DROP /*!40005 TEMPORARY */ TABLE `a``b`.c -- 't'\n, \"d\" # e"),
+            tokens(text, Backslash::Escapes),
             [
                 word("DROP"),
                 word("TEMPORARY"),
@@ -133,19 +144,24 @@ mod tests {
                 Token::Symbol('.'),
                 word("c"),
                 Token::Symbol(','),
-                Token::Text("d".into()),
+                Token::TextOrName("d".into()),
             ]
         );
         assert_eq!(
-            tokens(r"'it\'s ''so''' x"),
+            tokens(r"'it\'s ''so''' x", Backslash::Escapes),
             [Token::Text("it's 'so'".into()), word("x")]
+        );
+        assert_eq!(
+            tokens(r"'a\' x", Backslash::Plain),
+            [Token::Text(r"a\".into()), word("x")]
         );
     }
 
     proptest! {
         #[test]
         fn any_text_can_be_taken_apart(text in ".*") {
-            let _ = tokens(&text);
+            let _ = tokens(&text, Backslash::Escapes);
+            let _ = tokens(&text, Backslash::Plain);
         }
     }
 }

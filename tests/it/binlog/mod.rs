@@ -1,5 +1,6 @@
 //! The binlog reader against real servers.
 
+mod closed;
 mod fidelity;
 mod follow;
 mod plain;
