@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::bytes::Corrupt;
 use super::event::{self, GtidEvent, RawEvent, Xid, kind};
+use super::group::{Group, TooLate, bytes_of};
 use super::prepared::{Prepared, PreparedTransactions};
 use super::rows;
 use super::statement::{self, Verdict, Watched};
@@ -15,7 +16,6 @@ use super::tables::{Judged, Row, Stop, Subject, Tables};
 use crate::change::{BinlogEvent, RowChange};
 use crate::coordinates::{Coordinates, Step};
 use crate::failure::{Failure, Result};
-use crate::key::Key;
 
 /// Rows of prepared XA transactions are held up to this many bytes.
 const HELD_BYTES_MAX: usize = 256 << 20;
@@ -49,19 +49,6 @@ enum CoordinateKind {
 struct Place {
     file: Arc<str>,
     offset: u64,
-}
-
-/// A transaction, or a statement that stands alone.
-#[derive(Debug)]
-struct Group {
-    step: Option<Step>,
-    committed_micros: u64,
-    /// Whether its BEGIN was seen.
-    begun: bool,
-    /// Whether it changed the original.
-    touched: bool,
-    /// Set in an XA transaction, whose rows are held.
-    held: Option<Vec<RowChange>>,
 }
 
 const START_AGAIN: &str = "the ghost cannot be trusted any more: start the migration again";
@@ -222,7 +209,7 @@ impl Interpreter {
         }
         // A file that begins inside a transaction: the server broke down in it.
         match self.group.take() {
-            Some(group) if group.touched && group.held.is_none() => Err(Stop::Because(
+            Some(group) if group.begun_to_hand_on() => Err(Stop::Because(
                 "begins a new file inside a transaction that changed the table".to_string(),
                 START_AGAIN,
             )),
@@ -250,7 +237,7 @@ impl Interpreter {
         self.open(step, gtid.committed_micros, emit);
         if let Some(group) = &mut self.group {
             group.begun = gtid.begins;
-            group.held = gtid.prepares.then(Vec::new);
+            group.xa = gtid.prepares;
         }
         Ok(())
     }
@@ -258,13 +245,7 @@ impl Interpreter {
     fn open(&mut self, step: Option<Step>, committed_micros: u64, emit: Emit<'_>) {
         self.tables.clear();
         emit(BinlogEvent::Begin { step: step.clone() });
-        self.group = Some(Group {
-            step,
-            committed_micros,
-            begun: false,
-            touched: false,
-            held: None,
-        });
+        self.group = Some(Group::new(step, committed_micros));
     }
 
     /// The end of the open group: its step, or as far as open XA transactions allow.
@@ -272,9 +253,8 @@ impl Interpreter {
         if self.payload_left > 0 {
             return Err(Corrupt("a compressed transaction ends before its last event").into());
         }
-        let Some(group) = self.group.take() else {
-            return Err(Corrupt("it ends a transaction that never began").into());
-        };
+        let mut group = self.take_group()?;
+        self.release(group.take(), emit);
         self.commit(group.step, group.committed_micros, emit);
         Ok(())
     }
@@ -326,17 +306,28 @@ impl Interpreter {
                 Ok(())
             }
             Verdict::Commit => self.end(emit),
-            Verdict::Rollback | Verdict::RollbackTo if self.touched() => Err(Stop::Because(
-                "takes back changes of the table that are in the binlog".to_string(),
-                "start the migration again; do not mix engines or temporary tables with the table \
-                 in one transaction",
-            )),
-            Verdict::Rollback => self.end(emit),
-            Verdict::RollbackTo => Ok(()),
+            Verdict::Rollback => {
+                if self.group.as_ref().is_some_and(Group::begun_to_hand_on) {
+                    return Err(taken_back());
+                }
+                let group = self.take_group()?;
+                self.commit(group.step, group.committed_micros, emit);
+                Ok(())
+            }
+            Verdict::Savepoint(name) => {
+                if let Some(group) = &mut self.group {
+                    group.savepoint(name);
+                }
+                Ok(())
+            }
+            Verdict::RollbackTo(name) => match &mut self.group {
+                Some(group) => group.roll_back_to(&name).map_err(|TooLate| taken_back()),
+                None => Ok(()),
+            },
             Verdict::XaStart(_) => {
                 self.set_begun();
                 if let Some(group) = &mut self.group {
-                    group.held = Some(Vec::new());
+                    group.xa = true;
                 }
                 Ok(())
             }
@@ -367,17 +358,18 @@ impl Interpreter {
         }
     }
 
-    fn touched(&self) -> bool {
-        self.group.as_ref().is_some_and(|group| group.touched)
+    fn take_group(&mut self) -> Judged<Group> {
+        let never_began = Corrupt("it ends a transaction that never began");
+        self.group.take().ok_or(never_began.into())
     }
 
     fn prepare(&mut self, event: &RawEvent<'_>, emit: Emit<'_>) -> Judged<()> {
         let (xid, one_phase) = event::read_xa_prepare(event)?;
-        let Some(mut group) = self.group.take() else {
-            return Err(Corrupt("it ends a transaction that never began").into());
-        };
-        let changes = group.held.take().unwrap_or_default();
+        let mut group = self.take_group()?;
+        self.held_bytes += group.kept_bytes();
+        let changes = group.take();
         if one_phase {
+            self.held_bytes -= bytes_of_all(&changes);
             self.release(changes, emit);
             self.commit(group.step, group.committed_micros, emit);
             return Ok(());
@@ -407,7 +399,7 @@ impl Interpreter {
         };
         self.held_bytes = self
             .held_bytes
-            .saturating_sub(prepared.changes.iter().map(bytes_of).sum());
+            .saturating_sub(bytes_of_all(&prepared.changes));
         if commit {
             self.release(prepared.changes, emit);
         }
@@ -435,30 +427,39 @@ impl Interpreter {
             held_bytes,
             ..
         } = self;
+        let mut hand_on = |rows: Vec<RowChange>, emit: Emit<'_>| {
+            *changes += rows.len() as u64;
+            rows.into_iter().map(BinlogEvent::Change).for_each(emit);
+        };
         tables.rows(event, &mut |row| {
             let group = group
                 .as_mut()
                 .ok_or(Corrupt("it stands outside of any transaction"))?;
             match row {
-                Row::Changelog { hint, value } => emit(BinlogEvent::Changelog { hint, value }),
+                Row::Changelog { hint, value } => {
+                    hand_on(group.take(), emit);
+                    emit(BinlogEvent::Changelog { hint, value });
+                    Ok(())
+                }
                 Row::Original(change) => {
-                    group.touched = true;
-                    match &mut group.held {
-                        None => {
-                            *changes += 1;
-                            emit(BinlogEvent::Change(change));
-                        }
-                        Some(held) => {
-                            *held_bytes += bytes_of(&change);
-                            held.push(change);
-                            within_bound(*held_bytes)?;
-                        }
-                    }
+                    hand_on(group.push(change), emit);
+                    within_bound(*held_bytes + group.kept_bytes())
                 }
             }
-            Ok(())
         })
     }
+}
+
+fn taken_back() -> Stop {
+    Stop::Because(
+        "takes back changes of the table that were handed on".to_string(),
+        "start the migration again; do not mix engines or temporary tables with the table in one \
+         large transaction",
+    )
+}
+
+fn bytes_of_all(changes: &[RowChange]) -> usize {
+    changes.iter().map(bytes_of).sum()
 }
 
 fn within_bound(held_bytes: usize) -> Judged<()> {
@@ -503,18 +504,6 @@ fn show(step: &Step) -> String {
         Step::Maria(domain, server, sequence) => format!("{domain}-{server}-{sequence}"),
         Step::File(file, offset) => format!("{file}:{offset}"),
     }
-}
-
-fn bytes_of(change: &RowChange) -> usize {
-    let key = |key: Option<&Key>| key.map_or(0, Key::heap_bytes);
-    let values = change
-        .after
-        .as_ref()
-        .and_then(|after| after.values.as_ref());
-    std::mem::size_of::<RowChange>()
-        + key(change.before.as_ref())
-        + key(change.after.as_ref().map(|after| &after.key))
-        + values.map_or(0, |values| values.len())
 }
 
 /// A statement's beginning, for a message.

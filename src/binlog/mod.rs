@@ -8,6 +8,7 @@ mod bytes;
 pub mod clearance;
 mod decode;
 mod event;
+mod group;
 mod interpreter;
 mod literal;
 mod plan;

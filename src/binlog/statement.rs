@@ -18,8 +18,10 @@ pub enum Verdict {
     Commit,
     /// A transaction ends and what it changed in transactional tables is undone.
     Rollback,
-    /// What was changed since a savepoint is undone.
-    RollbackTo,
+    /// A savepoint of this name is set.
+    Savepoint(String),
+    /// What was changed since the savepoint of this name is undone.
+    RollbackTo(String),
     /// An XA transaction begins.
     XaStart(Xid),
     /// A prepared XA transaction is committed.
@@ -84,9 +86,10 @@ fn transaction_control(tokens: &[Token]) -> Option<Verdict> {
         "BEGIN" => Verdict::Begin,
         "START" if word(1) == "TRANSACTION" => Verdict::Begin,
         "COMMIT" => Verdict::Commit,
-        "ROLLBACK" if tokens.len() > 1 => Verdict::RollbackTo,
+        "ROLLBACK" if word(1) == "TO" => Verdict::RollbackTo(last_name(tokens)),
         "ROLLBACK" => Verdict::Rollback,
-        "SAVEPOINT" | "RELEASE" => Verdict::Harmless,
+        "SAVEPOINT" => Verdict::Savepoint(last_name(tokens)),
+        "RELEASE" => Verdict::Harmless,
         "XA" => match (word(1).as_str(), xid(tokens.get(2..)?)) {
             ("START" | "BEGIN", Some(xid)) => Verdict::XaStart(xid),
             ("COMMIT", Some(xid)) => Verdict::XaCommit(xid),
@@ -97,6 +100,12 @@ fn transaction_control(tokens: &[Token]) -> Option<Verdict> {
         "" if tokens.is_empty() => Verdict::Harmless,
         _ => return None,
     })
+}
+
+fn last_name(tokens: &[Token]) -> String {
+    let name = tokens.last().and_then(Token::name).unwrap_or_default();
+    // Names of savepoints are compared without case (manual, "SAVEPOINT").
+    name.to_lowercase()
 }
 
 /// `X'6162',X'',1`: as the servers write it into the binlog.
@@ -419,8 +428,8 @@ mod tests {
         check("d", "BEGIN", Verdict::Begin);
         check("d", "COMMIT", Verdict::Commit);
         check("d", "ROLLBACK", Verdict::Rollback);
-        check("d", "ROLLBACK TO `s`", Verdict::RollbackTo);
-        check("d", "SAVEPOINT `t`", Verdict::Harmless);
+        check("d", "ROLLBACK TO `S`", Verdict::RollbackTo("s".into()));
+        check("d", "SAVEPOINT `t`", Verdict::Savepoint("t".into()));
         check(
             "d",
             "XA START X'6162',X'63',7",
