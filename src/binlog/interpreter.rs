@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::bytes::Corrupt;
 use super::event::{self, GtidEvent, RawEvent, Xid, kind};
+use super::foreign::Foreign;
 use super::group::{Group, TooLate, bytes_of};
 use super::prepared::{Prepared, PreparedTransactions};
 use super::rows;
@@ -29,6 +31,7 @@ pub struct Interpreter {
     place: Place,
     group: Option<Group>,
     prepared: PreparedTransactions,
+    foreign: Foreign,
     held_bytes: usize,
     last_step: HashMap<Option<u32>, Step>,
     payload_left: u64,
@@ -58,7 +61,7 @@ pub type Emit<'a> = &'a mut dyn FnMut(BinlogEvent);
 
 impl Interpreter {
     /// An interpreter for a stream that begins at these coordinates.
-    pub fn new(subject: Subject, start: &Coordinates) -> Interpreter {
+    pub fn new(subject: Subject, start: &Coordinates, foreign: Foreign) -> Interpreter {
         let (kind, place) = match start {
             Coordinates::Gtid(_) => (CoordinateKind::Gtid, None),
             Coordinates::Maria(_) => (CoordinateKind::Maria, None),
@@ -73,11 +76,17 @@ impl Interpreter {
             place: Place { file, offset },
             group: None,
             prepared: PreparedTransactions::default(),
+            foreign,
             held_bytes: 0,
             last_step,
             payload_left: 0,
             changes: 0,
         }
+    }
+
+    /// What is known of XA transactions from before the stream: for the next stream.
+    pub fn into_foreign(self) -> Foreign {
+        self.foreign
     }
 
     /// Where the reader is, for people: `binlog.000012:4711`.
@@ -151,6 +160,10 @@ impl Interpreter {
                 Ok(())
             }
             kind::FORMAT_DESCRIPTION => self.new_file(event),
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 => {
+                self.announce(emit);
+                Ok(())
+            }
             kind::STOP
             | kind::INTVAR
             | kind::APPEND_BLOCK
@@ -158,8 +171,6 @@ impl Interpreter {
             | kind::RAND
             | kind::USER_VAR
             | kind::BEGIN_LOAD_QUERY
-            | kind::HEARTBEAT
-            | kind::HEARTBEAT_V2
             | kind::IGNORABLE
             | kind::ROWS_QUERY
             | kind::PREVIOUS_GTIDS
@@ -374,6 +385,8 @@ impl Interpreter {
             self.commit(group.step, group.committed_micros, emit);
             return Ok(());
         }
+        self.foreign.prepared(&xid);
+        self.announce(emit);
         let step = group.step;
         let before = match &step {
             Some(own) => self.last_step.get(&line(own)).cloned(),
@@ -390,12 +403,7 @@ impl Interpreter {
 
     fn resolve(&mut self, xid: &Xid, commit: bool, emit: Emit<'_>) -> Judged<()> {
         let Some(prepared) = self.prepared.resolve(xid) else {
-            return Err(Stop::Because(
-                "resolves an XA transaction that was prepared before the stream began, so that it \
-                 is not known whether it changed the table"
-                    .to_string(),
-                "start the migration again when XA RECOVER shows no prepared transaction",
-            ));
+            return self.resolve_foreign(xid, emit);
         };
         self.held_bytes = self
             .held_bytes
@@ -412,6 +420,28 @@ impl Interpreter {
         self.end(emit)
     }
 
+    fn resolve_foreign(&mut self, xid: &Xid, emit: Emit<'_>) -> Judged<()> {
+        if !self.foreign.resolved(xid) {
+            return Err(Stop::Because(
+                "resolves an XA transaction that was prepared before the stream began, so that it \
+                 is not known whether it changed the table"
+                    .to_string(),
+                "start the migration again when XA RECOVER shows no prepared transaction, by an \
+                 account that may see them (XA_RECOVER_ADMIN)",
+            ));
+        }
+        self.end(emit)?;
+        self.announce(emit);
+        Ok(())
+    }
+
+    /// Hands on rows of the changelog table that waited.
+    fn announce(&mut self, emit: Emit<'_>) {
+        for (hint, value) in self.foreign.release(Instant::now()) {
+            emit(BinlogEvent::Changelog { hint, value });
+        }
+    }
+
     fn release(&mut self, changes: Vec<RowChange>, emit: Emit<'_>) {
         for change in changes {
             self.changes += 1;
@@ -425,6 +455,7 @@ impl Interpreter {
             group,
             changes,
             held_bytes,
+            foreign,
             ..
         } = self;
         let mut hand_on = |rows: Vec<RowChange>, emit: Emit<'_>| {
@@ -438,7 +469,9 @@ impl Interpreter {
             match row {
                 Row::Changelog { hint, value } => {
                     hand_on(group.take(), emit);
-                    emit(BinlogEvent::Changelog { hint, value });
+                    for (hint, value) in foreign.changelog(hint, value, Instant::now()) {
+                        emit(BinlogEvent::Changelog { hint, value });
+                    }
                     Ok(())
                 }
                 Row::Original(change) => {

@@ -8,6 +8,7 @@ mod bytes;
 pub mod clearance;
 mod decode;
 mod event;
+mod foreign;
 mod group;
 mod interpreter;
 mod literal;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use mysql_async::Row;
 
+use super::event::Xid;
 use crate::coordinates::Coordinates;
-use crate::failure::{Context, Failure, Result};
-use crate::mysql::Session;
+use crate::failure::{Context, ErrorClass, Failure, Result};
+use crate::mysql::{Purpose, Server, Session};
 
 /// The coordinates from which a stream gives everything that is not yet committed and visible.
 ///
@@ -38,6 +39,44 @@ pub async fn current_coordinates(session: &mut Session) -> Result<Coordinates> {
         None => Err(Failure::failed("the server has no binlog")
             .remedy("turn log_bin on; changes are followed through the binlog")),
     }
+}
+
+/// The XA transactions that are prepared now; `None` if the server has never seen one. An account that
+/// may not see them sees none: the reader then stops if one of them is resolved.
+pub(super) async fn prepared_transactions(server: &Server) -> Result<Option<Vec<Xid>>> {
+    let mut session = server.session(Purpose::Monitor).await?;
+    let prepared = look_for_prepared(&mut session).await;
+    session.close().await;
+    prepared
+}
+
+async fn look_for_prepared(session: &mut Session) -> Result<Option<Vec<Xid>>> {
+    let used: Option<(String, u64)> = session
+        .first("SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'")
+        .await?;
+    let rows: Result<Vec<(i64, usize, usize, Vec<u8>)>> = session.query("XA RECOVER").await;
+    match rows {
+        // Those that a restart has brought back are not counted, but shown.
+        Ok(rows) if rows.is_empty() && used.is_some_and(|(_, times)| times == 0) => Ok(None),
+        Ok(rows) => Ok(Some(rows.into_iter().filter_map(xid).collect())),
+        Err(failure) if failure.class() == Some(ErrorClass::Refused) => {
+            tracing::debug!(
+                event = "xa_recover_refused",
+                "cannot see prepared XA transactions: {failure}"
+            );
+            Ok(Some(Vec::new()))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Format, lengths of the two parts, both parts in one.
+fn xid((format, global, branch, data): (i64, usize, usize, Vec<u8>)) -> Option<Xid> {
+    Some(Xid {
+        format: u64::try_from(format).ok()?,
+        global: data.get(..global)?.to_vec(),
+        branch: data.get(global..global + branch)?.to_vec(),
+    })
 }
 
 /// How long the server keeps binlogs.

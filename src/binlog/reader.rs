@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::foreign::Foreign;
 use super::interpreter::Interpreter;
 use super::plan::Wishes;
+use super::position;
 use super::statement::Watched;
 use super::stream::{self, Stream};
 use super::tables::Subject;
@@ -62,15 +64,26 @@ impl ReaderHandle {
         self.received.clone()
     }
 
+    /// How the reader ended, if it has; to be asked no more after that.
+    pub fn try_finished(&mut self) -> Option<Result<()>> {
+        match self.result.try_recv() {
+            Ok(result) => Some(result),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(broke())),
+        }
+    }
+
     /// Waits until the reader has ended: `Ok` when it was cancelled.
     ///
     /// # Errors
     /// Why it cannot go on.
     pub async fn finished(self) -> Result<()> {
-        self.result
-            .await
-            .unwrap_or_else(|_| Err(Failure::failed("the binlog reader broke")))
+        self.result.await.unwrap_or_else(|_| Err(broke()))
     }
+}
+
+fn broke() -> Failure {
+    Failure::failed("the binlog reader's thread broke").remedy("report this with the log")
 }
 
 /// Starts the reader in a thread of its own, the one place besides the supervisor that starts
@@ -102,6 +115,7 @@ pub fn start(
         cancel,
         received: received_to,
         identity: None,
+        foreign: None,
         server_id: stream::random_server_id(),
         last_event: Instant::now(),
     };
@@ -154,6 +168,8 @@ struct Reader {
     cancel: CancellationToken,
     received: watch::Sender<Coordinates>,
     identity: Option<String>,
+    /// XA transactions from before the stream; read before the first one.
+    foreign: Option<Foreign>,
     server_id: u32,
     last_event: Instant,
 }
@@ -226,7 +242,7 @@ impl Reader {
         let mut stream = tokio::select! {
             biased;
             () = cancel.cancelled() => return End::Cancelled,
-            opened = Stream::open(&self.feed.server, from, self.server_id, &mut self.identity) => {
+            opened = self.open(from) => {
                 match opened {
                     Ok(stream) => stream,
                     Err(failure) => return End::Lost(failure),
@@ -249,8 +265,39 @@ impl Reader {
         end
     }
 
+    async fn open(&mut self, from: &Coordinates) -> Result<Stream> {
+        if self.foreign.is_none() {
+            self.foreign = Some(self.look_for_prepared().await?);
+        }
+        Stream::open(&self.feed.server, from, self.server_id, &mut self.identity).await
+    }
+
+    async fn look_for_prepared(&self) -> Result<Foreign> {
+        let now = Instant::now();
+        let Some(prepared) = position::prepared_transactions(&self.feed.server).await? else {
+            return Ok(Foreign::default());
+        };
+        if !prepared.is_empty() {
+            tracing::warn!(
+                event = "xa_prepared",
+                "{} XA transactions are prepared on {}; the copy cannot begin before they are committed \
+                 or rolled back (XA RECOVER shows them)",
+                prepared.len(),
+                self.feed.server.address(),
+            );
+        }
+        Ok(Foreign::new(prepared, now))
+    }
+
     async fn pump(&mut self, stream: &mut Stream, from: &Coordinates) -> End {
-        let mut interpreter = Interpreter::new(self.subject.clone(), from);
+        let foreign = self.foreign.take().unwrap_or_default();
+        let mut interpreter = Interpreter::new(self.subject.clone(), from, foreign);
+        let end = self.pump_into(stream, &mut interpreter).await;
+        self.foreign = Some(interpreter.into_foreign());
+        end
+    }
+
+    async fn pump_into(&mut self, stream: &mut Stream, interpreter: &mut Interpreter) -> End {
         let mut told = Instant::now() - TELL_EVERY;
         loop {
             let event = tokio::select! {

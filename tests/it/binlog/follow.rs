@@ -1,5 +1,6 @@
 //! A reader whose sink collects what arrives.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::support::{TestDb, eventually};
 #[derive(Default)]
 pub struct Collect {
     events: Mutex<Vec<BinlogEvent>>,
-    pub full: std::sync::atomic::AtomicBool,
+    pub full: AtomicBool,
 }
 
 impl ChangeSink for Collect {
@@ -30,7 +31,7 @@ impl ChangeSink for Collect {
     }
 
     fn wait_for_room(&self, stop: &dyn Fn() -> bool) {
-        while self.full.load(std::sync::atomic::Ordering::SeqCst) && !stop() {
+        while self.full.load(Ordering::SeqCst) && !stop() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -89,6 +90,7 @@ impl Setup {
     }
 
     pub fn start(self) -> Follow {
+        let feed = self.feed.clone();
         let sink = Arc::new(Collect::default());
         let progress = Arc::new(Progress::default());
         let cancel = CancellationToken::new();
@@ -101,7 +103,7 @@ impl Setup {
             progress,
             cancel,
             reader,
-            markers: 0,
+            feed,
         }
     }
 }
@@ -114,7 +116,7 @@ pub struct Follow {
     pub progress: Arc<Progress>,
     pub cancel: CancellationToken,
     pub reader: ReaderHandle,
-    markers: u32,
+    feed: Feed,
 }
 
 impl Follow {
@@ -137,12 +139,15 @@ impl Follow {
 
     /// The same with all kinds of events, up to the marker.
     pub async fn events(&mut self) -> Vec<BinlogEvent> {
-        self.markers += 1;
-        let name = format!("test-{}", self.markers);
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         changelog::write_marker(&mut self.session, &self.names.changelog, &name)
             .await
             .unwrap();
         let at = eventually(PATIENCE, "the marker", async || {
+            if let Some(end) = self.reader.try_finished() {
+                panic!("the reader has ended: {end:?}");
+            }
             self.sink.events().iter().position(
                 |event| matches!(event, BinlogEvent::Changelog { hint, .. } if *hint == name),
             )
@@ -153,6 +158,30 @@ impl Follow {
 
     pub fn received(&self) -> Coordinates {
         self.reader.received().borrow().clone()
+    }
+
+    /// Waits until the first event has come.
+    pub async fn streaming(&self) {
+        eventually(PATIENCE, "the first event", async || {
+            let position = self.progress.reader_position.lock().unwrap();
+            (!position.is_empty()).then_some(())
+        })
+        .await;
+    }
+
+    /// One more reader of the same, from other coordinates.
+    pub async fn again(&self, from: &Coordinates) -> Follow {
+        let server = self.feed.server.clone();
+        Setup {
+            names: self.names.clone(),
+            session: server.session(Purpose::Monitor).await.unwrap(),
+            feed: Feed {
+                start: from.clone(),
+                ..self.feed.clone()
+            },
+            server,
+        }
+        .start()
     }
 
     /// Waits until the reader fails.

@@ -3,4 +3,5 @@
 mod closed;
 mod fidelity;
 mod follow;
+mod images;
 mod plain;
