@@ -107,6 +107,14 @@ impl Comparison {
         }
     }
 
+    /// The same comparison with the ghost under another name: within a swap it can have one.
+    pub fn for_ghost(&self, ghost: &TableName) -> Comparison {
+        Comparison {
+            ghost: ghost.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Whether the original's rows must be assigned to a temporary table to be compared, since SQL cannot
     /// express some conversion.
     pub fn assigns(&self) -> bool {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::checkpointer::Checkpointer;
 use super::last_changes::Rest;
 use super::prepare::Prepared;
+use super::proof;
 use super::run::{Run, stopped};
 use crate::binlog::{self, reader};
 use crate::change::now_micros;
@@ -25,6 +26,7 @@ use crate::replay::{Replay, ReplayPlan};
 use crate::settings::ReplaySetting;
 use crate::supervise::Supervisor;
 use crate::throttle::{self, Throttle, ThrottlePlan};
+use crate::verify::Comparison;
 
 /// How long the first heartbeat may take to come back through the binlog.
 const FIRST_HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
@@ -33,8 +35,6 @@ const FIRST_HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
 pub struct Engines {
     /// Where copy and replay meet.
     pub interlock: Arc<Interlock>,
-    /// What is received and not applied.
-    pub backlog: Arc<Backlog>,
     /// Applies it.
     pub replay: Arc<Replay>,
     /// Says how fast the copy may go.
@@ -46,7 +46,9 @@ pub struct Engines {
     /// How the copy reads.
     pub copy_mode: CopyMode,
     /// For the cut-over and for settling.
-    pub rest: Rest,
+    pub rest: Arc<Rest>,
+    /// How the tables are compared.
+    pub comparison: Arc<Comparison>,
 }
 
 /// Starts them all and waits until our own heartbeat has come back: from then on every change of the
@@ -59,6 +61,7 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
     let (copy_mode, why) = choose_mode(facts, &prepared.key, run.settings.copy)?;
     tracing::info!(event = "copy_mode", mode = %copy_mode, "copy: {copy_mode}: {why}");
     let images = replay_images(run, prepared)?;
+    let comparison = proof::comparison(run, prepared);
 
     let start = start_coordinates(run, prepared).await?;
     tracing::info!(event = "stream_start", coordinates = %start, "following the binlog from {start}");
@@ -171,23 +174,24 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
         let interval = run.settings.checkpoint_interval;
         async move { checkpointer.run(interval, &cancel).await }
     });
-    let rest = Rest::new(
+    let rest = Arc::new(Rest::new(
         run.server.clone(),
         run.names.clone(),
         backlog.clone(),
         replay.clone(),
         throttle.pace.clone(),
         format!("marker-{}", now_micros()),
-    );
+        comparison.clone(),
+    ));
     Ok(Engines {
         interlock,
-        backlog,
         replay,
         throttle,
         checkpointer,
         watermark,
         copy_mode,
         rest,
+        comparison,
     })
 }
 

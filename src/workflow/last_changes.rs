@@ -8,15 +8,18 @@ use tokio::sync::{Mutex, watch};
 
 use crate::changelog;
 use crate::cutover::{LastChanges, Readiness};
-use crate::failure::{ErrorClass, Failure, Result};
+use crate::failure::{ErrorClass, Failure, FailureKind, Result};
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::{Names, TableName};
 use crate::pace::Pace;
 use crate::replay::Replay;
 use crate::replay::backlog::Backlog;
+use crate::verify::{self, Comparison};
 
 /// How long the flush under way may take to come to its end. The application feels nothing of it.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(10);
+/// So many of the keys changed last are compared once more under the lock: some milliseconds.
+const LAST_KEYS_MAX: usize = 100;
 
 /// Replay, the changelog and the throttle, as the cut-over sees them.
 pub struct Rest {
@@ -30,6 +33,7 @@ pub struct Rest {
     markers: AtomicU64,
     changes_at_marker: AtomicU64,
     prefix: String,
+    comparison: Arc<Comparison>,
 }
 
 impl Rest {
@@ -41,6 +45,7 @@ impl Rest {
         replay: Arc<Replay>,
         pace: watch::Receiver<Pace>,
         prefix: String,
+        comparison: Arc<Comparison>,
     ) -> Rest {
         Rest {
             server,
@@ -52,6 +57,7 @@ impl Rest {
             markers: AtomicU64::new(0),
             changes_at_marker: AtomicU64::new(0),
             prefix,
+            comparison,
         }
     }
 
@@ -74,6 +80,14 @@ impl Rest {
 }
 
 impl Rest {
+    /// Waits until everything before a marker is in the ghost.
+    ///
+    /// # Errors
+    /// `limit` has passed.
+    pub async fn marker_applied(&self, name: &str, limit: Duration) -> Result<()> {
+        self.backlog.marker_applied(name, limit).await
+    }
+
     /// Writes a marker and waits until it is back; returns the changes received before it.
     async fn marker_back(&self, deadline: Instant) -> Result<u64> {
         let name = self.write_marker().await?;
@@ -114,8 +128,22 @@ impl LastChanges for Rest {
         Ok(rest.rows as u64)
     }
 
-    async fn check_last(&self, _session: &mut Session, _ghost: &TableName) -> Result<()> {
-        Ok(())
+    async fn check_last(&self, session: &mut Session, ghost: &TableName) -> Result<()> {
+        let mut keys = self.replay.keys_of_last_windows();
+        keys.drain(..keys.len().saturating_sub(LAST_KEYS_MAX));
+        if keys.is_empty() || self.comparison.assigns() {
+            return Ok(());
+        }
+        let comparison = self.comparison.for_ghost(ghost);
+        let differing = verify::check_under_lock(session, &comparison, &keys).await?;
+        if differing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureKind::Difference,
+            format!("rows changed last differ: {}", differing.join("; ")),
+        )
+        .remedy("nothing was swapped; report this with the log, and begin anew with --restart"))
     }
 
     fn resume(&self) {

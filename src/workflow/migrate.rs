@@ -11,6 +11,7 @@ use super::engines::{self, Engines};
 use super::finish;
 use super::interim as preflight;
 use super::prepare::{self, Prepared};
+use super::proof;
 use super::run::{Run, stopped};
 use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::{self, Stage};
@@ -232,8 +233,14 @@ async fn through_the_ghost(
     copy_rows(run, &prepared, &engines, &controls).await?;
     desk.announce(HookEvent::RowCopyComplete).await?;
     build_indexes(run, &prepared, &engines, &controls).await?;
-    verify(run, &prepared, &engines, &controls).await?;
+    let proof = proof::verify(run, &prepared, &engines, &controls).await?;
     desk.announce(HookEvent::Verified).await?;
+    if *desk.hold.borrow() {
+        desk.announce(HookEvent::BeginPostponed).await?;
+    }
+    proof
+        .hold(run, &engines, &controls, desk.hold.clone())
+        .await?;
     desk.announce(HookEvent::BeforeCutOver).await?;
     carry_counter(run, approved).await?;
     let swapped = cut_over(run, desk, &engines, &controls).await?;
@@ -373,21 +380,6 @@ async fn carry_counter(run: &Run, approved: &Approved) -> Result<()> {
     Ok(())
 }
 
-async fn verify(
-    run: &Run,
-    prepared: &Prepared,
-    engines: &Engines,
-    controls: &Controls,
-) -> Result<()> {
-    let suspects = engines.watermark.borrow().suspects.clone();
-    if run.settings.verify == VerifySetting::Off && suspects.is_empty() {
-        return Ok(());
-    }
-    run.progress.enter(Phase::Verify);
-    let _ = (prepared, controls, suspects);
-    Ok(())
-}
-
 async fn cut_over(
     run: &Run,
     desk: &Desk,
@@ -411,7 +403,7 @@ async fn cut_over(
     };
     let swap = cutover::run(
         &plan,
-        &engines.rest,
+        &*engines.rest,
         desk.hold.clone(),
         &run.progress,
         &|attempt| {

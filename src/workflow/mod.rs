@@ -11,6 +11,7 @@ mod interim;
 mod last_changes;
 mod migrate;
 mod prepare;
+mod proof;
 mod run;
 
 pub use ending::{Ending, OriginalTable};
