@@ -22,7 +22,7 @@ use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
 use crate::mysql::cancel::finish_or_kill;
 use crate::names::TableName;
-use crate::observe::{self, Lines, Report, Screen, StatusSource};
+use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::progress::Phase;
 use crate::schema::TableDefinition;
 use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
@@ -46,6 +46,8 @@ pub struct Outcome {
 pub struct Done {
     /// Where the original is now.
     pub old: TableName,
+    /// What the comparison came to.
+    pub verification: Option<Verification>,
 }
 
 /// Alters the table while it is in use.
@@ -70,18 +72,23 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines) -> Outco
     if let Err(failure) = desk_group.stop().await {
         tracing::warn!(event = "desk", "{failure}");
     }
+    let mut verification = None;
     let (ending, failure) = match result {
-        Ok(_) => (observe::Ending::Done, None),
+        Ok(done) => {
+            verification = done.verification;
+            (observe::Ending::Done, None)
+        }
         Err((failure, left)) if left.original == OriginalTable::Unknown => {
             (observe::Ending::Unknown, Some((failure, left)))
         }
         Err((failure, left)) => (observe::Ending::of(&failure), Some((failure, left))),
     };
-    let report = Report::new(
+    let mut report = Report::new(
         &status,
         ending,
         failure.as_ref().map(|(failure, _)| failure),
     );
+    report.verification = verification;
     if let Some(path) = &run.settings.report
         && let Err(unwritten) = report.write(path)
     {
@@ -104,7 +111,14 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
                 event = "already_swapped",
                 "the interrupted run had swapped the tables"
             );
-            return finish::clean_up(run, Ok(Done { old })).await;
+            return finish::clean_up(
+                run,
+                Ok(Done {
+                    old,
+                    verification: None,
+                }),
+            )
+            .await;
         }
         Err(failure) => {
             desk.announce_failure(&failure).await;
@@ -245,7 +259,10 @@ async fn through_the_ghost(
     carry_counter(run, approved).await?;
     let swapped = cut_over(run, desk, &engines, &controls).await?;
     run.progress.enter(Phase::Finish);
-    Ok(Done { old: swapped.old })
+    Ok(Done {
+        old: swapped.old,
+        verification: proof.summary(run),
+    })
 }
 
 /// When secondary indexes are built. Automatic: after the copy where no replica would be held up by the

@@ -1,6 +1,7 @@
 //! Proof that the ghost has the original's rows, and keeps having them until the swap.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,6 +13,7 @@ use super::prepare::Prepared;
 use super::run::{Run, stopped};
 use crate::chunk::LowWatermark;
 use crate::failure::{Failure, Result};
+use crate::observe::Verification;
 use crate::progress::Phase;
 use crate::settings::VerifySetting;
 use crate::verify::{self, Comparison, Settle, VerifyPlan};
@@ -53,6 +55,8 @@ pub struct Proof {
     plan: VerifyPlan,
     /// Whether changed rows are compared again.
     follows: bool,
+    chunks: u64,
+    rechecked: AtomicU64,
 }
 
 /// Compares all rows, or where that is turned off those ranges in which the copy met a conflict.
@@ -81,7 +85,12 @@ pub async fn verify(
             event = "unverified",
             "original and ghost are not compared: --verify=off"
         );
-        return Ok(Proof { plan, follows });
+        return Ok(Proof {
+            plan,
+            follows,
+            chunks: 0,
+            rechecked: AtomicU64::new(0),
+        });
     } else {
         Part::Ranges(suspects)
     };
@@ -101,7 +110,12 @@ pub async fn verify(
     if !end.finished {
         return Err(stopped());
     }
-    let proof = Proof { plan, follows };
+    let proof = Proof {
+        plan,
+        follows,
+        chunks: end.chunks,
+        rechecked: AtomicU64::new(0),
+    };
     for _ in 0..ROUNDS_MAX {
         if proof.recheck(run, engines, controls).await? <= DIRTY_FEW {
             break;
@@ -111,6 +125,16 @@ pub async fn verify(
 }
 
 impl Proof {
+    /// What the comparison came to, for the report; `None` if nothing was compared.
+    pub fn summary(&self, run: &Run) -> Option<Verification> {
+        (self.chunks > 0).then(|| Verification {
+            rows: run.progress.rows_verified.get(),
+            chunks: self.chunks,
+            rechecked: self.rechecked.load(Ordering::Relaxed),
+            differences: 0,
+        })
+    }
+
     /// Compares rows again that have changed since they were compared; returns how many had.
     async fn recheck(&self, run: &Run, engines: &Engines, controls: &Controls) -> Result<usize> {
         let dirty = engines.replay.dirty().drain();
@@ -135,6 +159,7 @@ impl Proof {
             return Ok(usize::MAX);
         }
         if count > 0 {
+            self.rechecked.fetch_add(count as u64, Ordering::Relaxed);
             verify::recheck(
                 self.plan.clone(),
                 dirty.keys,
