@@ -16,7 +16,7 @@ const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Sends one line to a running migration's socket and returns its answer, without the last newline.
 ///
 /// # Errors
-/// Nobody listens there, or it does not answer within 30 seconds.
+/// Nobody listens there, it does not answer within 30 seconds, or it refuses the command.
 pub async fn send(path: &Path, line: &str) -> Result<String> {
     let what = path.display().to_string();
     let stream = UnixStream::connect(path)
@@ -57,12 +57,36 @@ where
     };
     // Dropping it half-way closes the connection, which the other end takes for the end of the talk.
     match tokio::time::timeout(LIMIT, talk).await {
-        Ok(Ok(answer)) => Ok(answer.trim_end_matches('\n').to_string()),
+        Ok(Ok(answer)) => judge(answer.trim_end_matches('\n')),
         Ok(Err(error)) => Err(Failure::failed(format!("talk to {what}: {error}"))),
         Err(_elapsed) => Err(Failure::failed(format!(
             "no answer on {what} within {}",
             humantime::format_duration(LIMIT)
         ))
         .remedy("the migration may be stopped or overloaded: look at its process")),
+    }
+}
+
+/// An answer that begins with `error: ` is one.
+fn judge(answer: &str) -> Result<String> {
+    let Some(refusal) = answer.strip_prefix("error: ") else {
+        return Ok(answer.to_string());
+    };
+    Err(match refusal.split_once("\nhint: ") {
+        Some((cause, remedy)) => Failure::failed(cause).remedy(remedy),
+        None => Failure::failed(refusal),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_failures() {
+        assert_eq!(judge("all is well").unwrap(), "all is well");
+        let refused = judge("error: no such setting\nhint: there are others").unwrap_err();
+        assert_eq!(refused.cause(), "no such setting");
+        assert_eq!(refused.remedy_text(), Some("there are others"));
     }
 }

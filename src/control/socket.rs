@@ -350,13 +350,13 @@ mod tests {
                 .unwrap();
             let wrong = super::super::client::send_tcp(&at, "0123456789abcdeX", "why")
                 .await
-                .unwrap();
+                .unwrap_err();
             cancel.cancel();
             (right, wrong)
         };
         let (served, (right, wrong)) = tokio::join!(serve, client);
         served.unwrap();
         assert_eq!(right, "heard why");
-        assert_eq!(wrong, "error: wrong token");
+        assert_eq!(wrong.cause(), "wrong token");
     }
 }

@@ -24,6 +24,30 @@ pub fn sentence(status: &StatusSnapshot) -> String {
             ago(wait.for_s)
         );
     }
+    if status.phase == "postponed" {
+        let whom = if status.postponed {
+            "the operator until `cut-over`"
+        } else {
+            "its flag file, or until `cut-over`"
+        };
+        return format!(
+            "All is ready since {}; the cut-over is held back by {whom}.",
+            ago(status.phase_s)
+        );
+    }
+    if status.phase == "cut-over" {
+        return format!(
+            "In phase cut-over since {} it waits until replay is near: {}, {} rows waiting.",
+            ago(status.phase_s),
+            status
+                .replay_lag_s
+                .map_or("its lag is not known".to_string(), |lag| format!(
+                    "{} behind",
+                    ago(lag)
+                )),
+            status.backlog_rows
+        );
+    }
     if let Some(stop) = status.throttled.first() {
         let others = match status.throttled.len() - 1 {
             0 => String::new(),
@@ -35,12 +59,6 @@ pub fn sentence(status: &StatusSnapshot) -> String {
             ago(stop.for_s),
             stop.reason,
             what_next(stop)
-        );
-    }
-    if status.postponed && status.phase == "postponed" {
-        return format!(
-            "All is ready since {}; the cut-over is held back by the operator until `cut-over`.",
-            ago(status.phase_s)
         );
     }
     if status.speed < 1.0 {
@@ -141,5 +159,10 @@ mod tests {
         status.phase = "postponed".to_string();
         status.postponed = true;
         assert!(sentence(&status).contains("held back by the operator"));
+        status.postponed = false;
+        assert!(sentence(&status).contains("held back by its flag file"));
+        status.phase = "cut-over".to_string();
+        status.replay_lag_s = Some(2.5);
+        assert!(sentence(&status).contains("until replay is near: 2s 500ms behind, 0 rows"));
     }
 }

@@ -33,6 +33,15 @@ pub struct StatusSource {
     recorder: Mutex<Recorder>,
     attempts: Mutex<Attempts>,
     checkpoint_at: Mutex<Option<Instant>>,
+    in_the_way: Mutex<Option<InTheWay>>,
+}
+
+/// Who keeps the cut-over from its lock.
+#[derive(Clone, Debug)]
+struct InTheWay {
+    whom: Vec<String>,
+    next_at: Option<Instant>,
+    since: Instant,
 }
 
 /// What the run will do after the copy, as far as it is known.
@@ -162,6 +171,7 @@ impl StatusSource {
             recorder: Mutex::default(),
             attempts: Mutex::default(),
             checkpoint_at: Mutex::default(),
+            in_the_way: Mutex::default(),
         }
     }
 
@@ -196,6 +206,44 @@ impl StatusSource {
     /// The attempts to cut over.
     pub fn attempts(&self) -> Attempts {
         lock(&self.attempts).clone()
+    }
+
+    /// Tells who holds the table, after an attempt to cut over (nobody, if that is not known), and when
+    /// the next one comes at the latest.
+    pub fn in_the_way(&self, whom: Vec<String>, next_in: Option<Duration>) {
+        let now = Instant::now();
+        let mut news = lock(&self.in_the_way);
+        let since = news.as_ref().map_or(now, |known| known.since);
+        *news = Some(InTheWay {
+            whom,
+            next_at: next_in.map(|pause| now + pause),
+            since,
+        });
+    }
+
+    /// What is waited for: announced by engines, and the lock after a failed attempt.
+    fn waits(&self, phase: Phase, now: Instant) -> Vec<WaitNow> {
+        let mut waits: Vec<WaitNow> = self
+            .progress
+            .waiting()
+            .into_iter()
+            .map(|wait| wait_now(wait, now))
+            .collect();
+        if phase == Phase::CutOver
+            && let Some(news) = lock(&self.in_the_way).clone()
+        {
+            let next = news.next_at.map(|at| {
+                let left = at.saturating_duration_since(now).as_secs_f64();
+                format!("the next attempt comes in {left:.1} s at the latest")
+            });
+            waits.push(WaitNow {
+                what: format!("the lock of {}", self.names.original),
+                whom: (!news.whom.is_empty()).then(|| news.whom.join(", ")),
+                next,
+                for_s: now.saturating_duration_since(news.since).as_secs_f64(),
+            });
+        }
+        waits
     }
 
     /// Tells that a checkpoint has been written.
@@ -288,11 +336,7 @@ impl StatusSource {
             cutover_attempts: progress.cutover_attempts.get(),
             speed: self.speed(),
             throttled: self.throttled(now),
-            waits: progress
-                .waiting()
-                .into_iter()
-                .map(|wait| wait_now(wait, now))
-                .collect(),
+            waits: self.waits(phase, now),
             postponed: self.tunables.borrow().postpone_cutover,
             forecast: self.forecast(phase, now - since, rows_total),
         }
@@ -419,6 +463,18 @@ pub(super) mod tests {
         assert!(status.percent < 100.0 && status.rows_total == 205);
         source.progress.enter(Phase::Verify);
         assert_eq!(source.snapshot().percent, 100.0);
+    }
+
+    #[test]
+    fn who_holds_the_table_is_seen_while_cutting_over() {
+        let source = source();
+        source.in_the_way(vec!["connection 42".into()], Some(Duration::from_secs(60)));
+        assert!(source.snapshot().waits.is_empty());
+        source.progress.enter(Phase::CutOver);
+        let wait = &source.snapshot().waits[0];
+        assert_eq!(wait.what, "the lock of d.t");
+        assert_eq!(wait.whom.as_deref(), Some("connection 42"));
+        assert!(wait.next.as_ref().unwrap().contains("next attempt"));
     }
 
     #[test]

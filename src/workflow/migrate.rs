@@ -426,6 +426,8 @@ async fn cut_over(
         &|attempt| {
             let status = desk.controller.source();
             status.attempted(attempt.stall, attempt.outcome.to_string());
+            let blockers = attempt.blockers.iter().map(ToString::to_string).collect();
+            status.in_the_way(blockers, attempt.next_in);
         },
         &controls.cancel,
     )
