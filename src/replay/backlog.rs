@@ -478,3 +478,7 @@ impl Backlog {
         self.news.send_modify(|version| *version += 1);
     }
 }
+
+#[cfg(test)]
+#[path = "backlog_tests.rs"]
+mod tests;
