@@ -236,7 +236,9 @@ impl Statements {
                         own.clone()
                     }
                 };
-                format!("{name} = IF((@changeling_k{index} := {kept}) IS NULL, {own}, {own})")
+                // A condition that the optimiser cannot decide without evaluating it: `IS NULL` of a column
+                // that is NOT NULL it can (MySQL 9.7), and nothing is kept then.
+                format!("{name} = IF(LENGTH(@changeling_k{index} := {kept}) < 0, {own}, {own})")
             })
             .collect();
         let source = match row.values {

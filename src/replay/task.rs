@@ -114,7 +114,8 @@ impl Task<'_> {
             // Its rows are locked by ourselves.
             _ => self.statements.put_reread(verb, rows, RowLock::Wait),
         };
-        execute_checked(session, &sql).await
+        execute_checked(session, &sql).await?;
+        Ok(())
     }
 
     async fn reread_free(&self, session: &mut Session) -> Result<Performed> {
@@ -151,9 +152,12 @@ impl Task<'_> {
         session.execute(&statements.delete(self.rows)).await?;
         for _ in 0..ROUNDS_MAX {
             session.execute(&statements.forget_captured()).await?;
-            execute_checked(session, &statements.insert_or_capture(row)).await?;
+            let inserted = execute_checked(session, &statements.insert_or_capture(row)).await?;
             let captured: i64 = session.one(statements.has_captured()).await?;
             if captured == 0 {
+                if inserted == 0 && row.values.is_some() {
+                    break;
+                }
                 return Ok(Performed::Evicted(evicted));
             }
             for found in session.query_binary(&statements.captured_key()).await? {
@@ -169,15 +173,16 @@ impl Task<'_> {
     }
 }
 
-/// Runs a statement that puts rows in; a warning that a value was changed to fit is an error.
-async fn execute_checked(session: &mut Session, sql: &str) -> Result<()> {
+/// Runs a statement that puts rows in and returns how many rows the server counts; a warning that a value
+/// was changed to fit is an error.
+async fn execute_checked(session: &mut Session, sql: &str) -> Result<u64> {
     let outcome = session.execute(sql).await?;
     if outcome.warnings == 0 {
-        return Ok(());
+        return Ok(outcome.affected);
     }
     let warnings = session.warnings().await?;
     match warnings.iter().find(|warning| !is_advice(warning)) {
-        None => Ok(()),
+        None => Ok(outcome.affected),
         Some(warning) => Err(Failure::from_server(
             ErrorClass::Definite,
             Some(warning.code),

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::TestDb;
 
 /// The original `t` and its ghost `_t_gho`.
+#[derive(Clone)]
 pub struct Tables {
     pub server: Server,
     pub original: Arc<TableDefinition>,

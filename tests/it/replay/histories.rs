@@ -32,7 +32,7 @@ struct Ground {
     rest: fn(&mut Rng) -> Rest,
 }
 
-const GROUNDS: [Ground; 3] = [
+const GROUNDS: [Ground; 4] = [
     Ground {
         subject: "uniques",
         create: "CREATE TABLE t (k INT PRIMARY KEY, u INT UNIQUE, w INT, x INT, \
@@ -45,6 +45,22 @@ const GROUNDS: [Ground; 3] = [
                 small_or_null(rng, 5),
                 small_or_null(rng, 3),
                 small_or_null(rng, 2),
+                Cell::Int(rng.i64(0..1000)),
+            ]
+        },
+    },
+    Ground {
+        // The same to the original; to replay, which does not know that numbers stay distinct as texts,
+        // a reason to go the exact way.
+        subject: "exact",
+        create: "CREATE TABLE t (k INT PRIMARY KEY, u INT UNIQUE, w INT UNIQUE, v INT) ENGINE=InnoDB",
+        alter: "MODIFY u VARCHAR(20)",
+        keys: |rng| Cell::Int(rng.i64(0..8)),
+        same: |a, b| a == b,
+        rest: |rng| {
+            vec![
+                small_or_null(rng, 5),
+                small_or_null(rng, 5),
                 Cell::Int(rng.i64(0..1000)),
             ]
         },
@@ -210,6 +226,7 @@ impl Application<'_> {
 fn columns_of(ground: &Ground) -> Vec<&'static str> {
     match ground.subject {
         "uniques" => vec!["k", "u", "w", "x", "v"],
+        "exact" => vec!["k", "u", "w", "v"],
         "text" => vec!["k", "u", "v"],
         _ => vec!["k", "v", "i"],
     }
@@ -403,12 +420,13 @@ async fn histories(ground: &Ground) {
                 .await;
         }
         let mut rig = Rig::start(tables, 1);
-        for number in 0..setting("CHANGELING_TEST_HISTORIES", 40) {
+        for number in 0..setting("CHANGELING_TEST_HISTORIES", 25) {
             let seed = seed + number;
             let mut rng = Rng::with_seed(seed);
             if number % 10 == 0 {
                 // Windows of another size.
                 rig = Rig::start(rig.stop().await, rng.usize(1..6));
+                rig.replay.watch_evictions(ground.subject == "exact");
             }
             let images = [Images::All, Images::None, Images::Some][number as usize % 3];
             let mut player = Application {
@@ -451,11 +469,16 @@ async fn several_unique_keys() {
 }
 
 #[tokio::test]
-async fn keys_that_differ_in_case_and_spaces() {
+async fn the_exact_way() {
     histories(&GROUNDS[1]).await;
 }
 
 #[tokio::test]
-async fn no_unique_key_but_the_migration_key() {
+async fn keys_that_differ_in_case_and_spaces() {
     histories(&GROUNDS[2]).await;
+}
+
+#[tokio::test]
+async fn no_unique_key_but_the_migration_key() {
+    histories(&GROUNDS[3]).await;
 }

@@ -2,4 +2,8 @@
 //! would have brought.
 
 mod histories;
+mod locked;
+mod misfits;
+mod rest;
 mod rig;
+mod statements;

@@ -169,6 +169,13 @@ pub fn insert(key: i64, values: Option<&[Cell]>) -> RowChange {
     }
 }
 
+pub fn delete(key: i64) -> RowChange {
+    RowChange {
+        before: Some(Key(vec![Cell::Int(key)])),
+        after: None,
+    }
+}
+
 pub fn update(key: i64, values: Option<&[Cell]>) -> RowChange {
     RowChange {
         before: Some(Key(vec![Cell::Int(key)])),
