@@ -22,3 +22,4 @@ mod support;
 mod support_works;
 mod throttle;
 mod tls;
+mod verify;

@@ -6,7 +6,7 @@ use changeling::chunk::LowWatermark;
 use changeling::copy::{self, CopyMode, CopyPlan, CopyReport, choose_mode};
 use changeling::failure::Result;
 use changeling::interlock::Interlock;
-use changeling::mysql::{Purpose, Server, Session};
+use changeling::mysql::{ConnectOptions, Purpose, Server, Session, SslMode};
 use changeling::names::TableName;
 use changeling::pace::Pace;
 use changeling::progress::Progress;
@@ -40,7 +40,12 @@ impl Tables {
         if !alter.is_empty() {
             db.sql(format!("ALTER TABLE _t_gho {alter}")).await;
         }
-        let server = Server::connect(db.server.options()).await.unwrap();
+        // Hundreds of connections are opened by these tests: encryption would take most of their time.
+        let options = ConnectOptions {
+            ssl_mode: SslMode::Disabled,
+            ..db.server.options()
+        };
+        let server = Server::connect(options).await.unwrap();
         let mut session = server.session(Purpose::Monitor).await.unwrap();
         let original = load(&mut session, &db.name, "t").await;
         let ghost = load(&mut session, &db.name, "_t_gho").await;

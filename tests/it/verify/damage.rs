@@ -1,0 +1,232 @@
+//! Every kind of damage is seen.
+
+use std::sync::Arc;
+
+use changeling::mysql::Purpose;
+use changeling::progress::Progress;
+use changeling::verify::{self, NoReplay};
+
+use super::setup::{difference, plan, verify};
+use crate::copy::setup::{Steering, Tables};
+use crate::support::{TestDb, both};
+
+/// A column of each type and three of its values: of two rows, and what the first is damaged to.
+const TYPES: &[(&str, &str, &str, &str)] = &[
+    ("TINYINT", "0", "5", "1"),
+    ("SMALLINT UNSIGNED", "65535", "0", "65534"),
+    ("MEDIUMINT", "-8388608", "7", "-8388607"),
+    ("INT ZEROFILL", "7", "8", "6"),
+    (
+        "BIGINT UNSIGNED",
+        "18446744073709551615",
+        "1",
+        "18446744073709551614",
+    ),
+    ("DECIMAL(30,10)", "0.0000000001", "1", "0.0000000002"),
+    ("FLOAT", "0.1", "2", "0.10000001"),
+    ("DOUBLE", "0.1", "2", "0.10000000000000002"),
+    (
+        "BIT(17)",
+        "b'10000000000000000'",
+        "b'0'",
+        "b'10000000000000001'",
+    ),
+    ("YEAR", "1999", "2155", "1998"),
+    ("DATE", "'0000-00-00'", "'2020-02-29'", "'0000-01-00'"),
+    (
+        "DATETIME(6)",
+        "'2020-01-01 00:00:00.000001'",
+        "'1000-01-01'",
+        "'2020-01-01 00:00:00.000002'",
+    ),
+    (
+        "TIMESTAMP(3) NULL",
+        "'2020-01-01 00:00:00.001'",
+        "'2037-01-01'",
+        "'2020-01-01 00:00:00.002'",
+    ),
+    ("TIME(2)", "'-00:00:00.01'", "'838:59:59'", "'00:00:00.01'"),
+    ("CHAR(10) CHARACTER SET latin1", "'a'", "'b'", "'A'"),
+    (
+        "VARCHAR(20) COLLATE utf8mb4_general_ci",
+        "'a'",
+        "'b'",
+        "'a '",
+    ),
+    ("VARCHAR(20) CHARACTER SET utf16", "'é'", "'b'", "'e'"),
+    ("TEXT", "'x,y'", "''", "'x,z'"),
+    (
+        "LONGTEXT",
+        "REPEAT('long ', 5000)",
+        "'b'",
+        "CONCAT(REPEAT('long ', 4999), 'lonh ')",
+    ),
+    ("BINARY(4)", "x'01'", "x'02'", "x'01000001'"),
+    ("VARBINARY(10)", "x'00'", "x'02'", "x'0000'"),
+    ("BLOB", "x'FF00'", "x'2C'", "x'FF01'"),
+    ("ENUM('x', '')", "'x'", "''", "''"),
+    ("SET('a', 'b', 'c')", "'a,c'", "'b'", "'a,b,c'"),
+    ("JSON", "'{\"a\": [1, \"1\"]}'", "'[]'", "'{\"a\": [1, 1]}'"),
+    (
+        "POINT",
+        "ST_GeomFromText('POINT(1 2)')",
+        "ST_GeomFromText('POINT(3 4)')",
+        "ST_GeomFromText('POINT(1 2.0000000001)')",
+    ),
+];
+
+/// A table with all types and 60 rows, copied.
+async fn tables(db: &TestDb) -> Tables {
+    db.sql("SET SESSION sql_mode = '', time_zone = '+00:00'")
+        .await;
+    let columns: Vec<String> = TYPES
+        .iter()
+        .enumerate()
+        .map(|(number, (definition, ..))| format!("c{number} {definition}"))
+        .collect();
+    db.sql(format!(
+        "CREATE TABLE t (a INT, b VARCHAR(10) CHARACTER SET latin1, {}, PRIMARY KEY (a, b))",
+        columns.join(", ")
+    ))
+    .await;
+    let values = |second: bool| -> String {
+        let values: Vec<&str> = TYPES
+            .iter()
+            .map(|(_, first, other, _)| if second { *other } else { *first })
+            .collect();
+        values.join(", ")
+    };
+    let rows: Vec<String> = (0..60)
+        .map(|n| format!("({}, 'k{}', {})", n / 6, n % 6, values(n % 2 == 1)))
+        .collect();
+    db.sql(format!("INSERT INTO t VALUES {}", rows.join(", ")))
+        .await;
+    let tables = Tables::new(db, "ADD COLUMN n INT DEFAULT 3").await;
+    tables.copy(100).await.unwrap();
+    tables
+}
+
+#[tokio::test]
+async fn every_damage_is_seen() {
+    both(async |server| {
+        let db = TestDb::create(server, "damage").await;
+        let tables = tables(&db).await;
+        assert_eq!(verify(&tables).await.unwrap().rows, 60);
+        let names = tables.map.target_names().collect::<Vec<_>>().join(", ");
+        let repair = format!("REPLACE INTO _t_gho ({names}) SELECT {names} FROM t");
+        for (number, (definition, _, _, damaged)) in TYPES.iter().enumerate() {
+            for value in [damaged, "NULL"] {
+                let damage = format!("UPDATE _t_gho SET c{number} = {value} WHERE a = 4 AND b = 'k2'");
+                db.sql(&damage).await;
+                let words = difference(&tables, &format!("{definition}: {damage}")).await;
+                assert!(words.contains(&format!("a=4, b='k2' (c{number})")), "{words}");
+                db.sql(&repair).await;
+            }
+        }
+        let swap = |column: &str| {
+            format!(
+                "UPDATE _t_gho x JOIN t y ON x.a = 2 AND x.b IN ('k2', 'k3') AND y.a = 2 AND \
+                 y.b = IF(x.b = 'k2', 'k3', 'k2') SET x.{column} = y.{column}"
+            )
+        };
+        let mut damages: Vec<(String, &str)> = vec![
+            ("DELETE FROM _t_gho WHERE a = 5 AND b = 'k5'".into(), "a=5, b='k5' (not in _t_gho)"),
+            ("INSERT INTO _t_gho (a, b) VALUES (5, 'k55')".into(), "a=5, b='k55' (only in _t_gho)"),
+            ("INSERT INTO _t_gho (a, b) VALUES (-1, '')".into(), "a=-1, b='' (only in _t_gho)"),
+            ("INSERT INTO _t_gho (a, b) VALUES (100, 'z')".into(), "a=100, b='z' (only in _t_gho)"),
+            ("UPDATE _t_gho SET b = 'K0' WHERE a = 0 AND b = 'k0'".into(), "(b)"),
+            ("UPDATE _t_gho SET a = 1000 WHERE a = 1 AND b = 'k1'".into(), "b='k1' ("),
+            (
+                "UPDATE _t_gho SET b = CASE b WHEN 'k0' THEN 'k7' WHEN 'k1' THEN 'k8' ELSE b END WHERE a = 3".into(),
+                "a=3, b='k",
+            ),
+            ("DELETE FROM _t_gho".into(), "(not in _t_gho); a="),
+        ];
+        // Values exchanged between two rows: each is still there, but not where it belongs.
+        damages.extend((0..TYPES.len()).map(|number| (swap(&format!("c{number}")), "a=2, b='k2' (c")));
+        for (damage, expected) in damages {
+            assert!(db.sql(&damage).await > 0, "no damage: {damage}");
+            let words = difference(&tables, &damage).await;
+            assert!(words.contains(expected), "{expected} not in: {words}");
+            db.sql("DELETE FROM _t_gho").await;
+            db.sql(&repair).await;
+        }
+        db.sql("UPDATE _t_gho SET n = 4").await;
+        verify(&tables).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_empty_original_does_not_hide_rows_of_the_ghost() {
+    both(async |server| {
+        let db = TestDb::create(server, "nothing").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        let tables = Tables::new(&db, "").await;
+        assert!(verify(&tables).await.unwrap().finished);
+        db.sql("INSERT INTO _t_gho VALUES (1)").await;
+        let words = difference(&tables, "a row more").await;
+        assert!(words.contains("id=1 (only in _t_gho)"), "{words}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn single_keys_are_looked_at_again() {
+    both(async |server| {
+        let db = TestDb::create(server, "recheck").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+        let rows: Vec<String> = (0..500).map(|n| format!("({n}, {n})")).collect();
+        db.sql(format!("INSERT INTO t VALUES {}", rows.join(", ")))
+            .await;
+        let tables = Tables::new(&db, "MODIFY id BIGINT").await;
+        tables.copy(1000).await.unwrap();
+        db.sql("DELETE FROM t WHERE id = 7").await;
+        db.sql("DELETE FROM _t_gho WHERE id = 7").await;
+        let keys: Vec<_> = (0..450)
+            .map(|n| changeling::key::Key(vec![changeling::row::Cell::Int(n)]))
+            .collect();
+        let plan = plan(&tables, Arc::new(NoReplay));
+        let recheck = async || {
+            let steering = Steering::new(10);
+            verify::recheck(
+                plan.clone(),
+                keys.clone(),
+                steering.controls(),
+                Arc::new(Progress::default()),
+            )
+            .await
+        };
+        let locked = async || {
+            let mut session = tables.server.session(Purpose::Lock).await.unwrap();
+            plan.comparison.prepare(&mut session).await.unwrap();
+            session
+                .execute(&format!(
+                    "LOCK TABLES {0}.t WRITE, {0}._t_gho WRITE",
+                    db.name
+                ))
+                .await
+                .unwrap();
+            let found = verify::check_under_lock(&mut session, &plan.comparison, &keys)
+                .await
+                .unwrap();
+            session.execute("UNLOCK TABLES").await.unwrap();
+            found
+        };
+        recheck().await.unwrap();
+        assert_eq!(locked().await, Vec::<String>::new());
+        db.sql("UPDATE _t_gho SET v = -1 WHERE id IN (3, 470)")
+            .await;
+        let failure = recheck().await.unwrap_err();
+        assert!(
+            failure.to_string().ends_with("differ: id=3 (v)"),
+            "{failure}"
+        );
+        assert_eq!(locked().await, ["id=3 (v)"]);
+        db.sql("DELETE FROM _t_gho WHERE id = 3").await;
+        assert_eq!(locked().await, ["id=3 (not in _t_gho)"]);
+        db.sql("INSERT INTO _t_gho VALUES (3, 3), (7, 7)").await;
+        assert_eq!(locked().await, ["id=7 (only in _t_gho)"]);
+    })
+    .await;
+}

@@ -1,0 +1,6 @@
+//! Verification.
+
+mod conversions;
+mod damage;
+mod setup;
+mod under_way;

@@ -1,0 +1,81 @@
+//! Rows that differ only because their change has not been applied yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use changeling::failure::FailureKind;
+use futures_util::future::BoxFuture;
+
+use super::setup::{Replaying, plan, verify_with};
+use crate::copy::setup::Tables;
+use crate::support::{TestDb, both};
+
+async fn tables(db: &TestDb) -> Tables {
+    db.sql("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+    let rows: Vec<String> = (0..1000).map(|n| format!("({n}, {n})")).collect();
+    db.sql(format!("INSERT INTO t VALUES {}", rows.join(", ")))
+        .await;
+    let tables = Tables::new(db, "ADD KEY (v)").await;
+    tables.copy(500).await.unwrap();
+    tables
+}
+
+#[tokio::test]
+async fn changes_on_their_way_are_no_difference() {
+    both(async |server| {
+        let db = TestDb::create(server, "under_way").await;
+        let tables = tables(&db).await;
+        // Replay is behind by an insert, an update, a delete and a change of key.
+        db.sql("INSERT INTO t VALUES (5000, 1)").await;
+        db.sql("UPDATE t SET v = -1 WHERE id = 100").await;
+        db.sql("DELETE FROM t WHERE id = 200").await;
+        db.sql("UPDATE t SET id = 6000 WHERE id = 300").await;
+        for needed in [1, 20] {
+            let replayer = Arc::new(db.connect().await);
+            let asked = Arc::new(AtomicUsize::new(0));
+            let count = asked.clone();
+            let settle = Replaying(move |limit: Duration| -> BoxFuture<'static, bool> {
+                let (replayer, count) = (replayer.clone(), count.clone());
+                Box::pin(async move {
+                    let applied = count.fetch_add(1, Ordering::SeqCst) + 1 >= needed;
+                    if applied {
+                        replayer.sql("REPLACE INTO _t_gho SELECT * FROM t").await;
+                        replayer
+                            .sql("DELETE FROM _t_gho WHERE id IN (200, 300)")
+                            .await;
+                    }
+                    // While a row is locked, replay may not get through in the time it is given.
+                    applied || limit > Duration::from_secs(60)
+                })
+            });
+            let plan = plan(&tables, Arc::new(settle));
+            verify_with(plan, 100).await.unwrap();
+            assert!(asked.load(Ordering::SeqCst) >= needed);
+            db.sql("DELETE FROM _t_gho WHERE id IN (100, 5000, 6000)")
+                .await;
+            db.sql("INSERT INTO _t_gho VALUES (100, 100), (200, 200), (300, 300)")
+                .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_change_is_a_difference_however_often_replay_settles() {
+    both(async |server| {
+        let db = TestDb::create(server, "lost").await;
+        let tables = tables(&db).await;
+        db.sql("UPDATE t SET v = -1 WHERE id = 100").await;
+        let settle = Replaying(|_| -> BoxFuture<'static, bool> { Box::pin(async { true }) });
+        let failure = verify_with(plan(&tables, Arc::new(settle)), 100)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Difference);
+        assert!(
+            failure.to_string().ends_with("differ: id=100 (v)"),
+            "{failure}"
+        );
+    })
+    .await;
+}
