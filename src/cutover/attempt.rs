@@ -111,8 +111,8 @@ impl Lost {
 /// The failure itself, if it is one that ends the run.
 pub(super) fn judge(failure: Failure, step: Step, over: bool) -> Result<End> {
     match failure.class() {
-        Some(ErrorClass::Killed) if over => Ok(End::Released(Outcome::OverBudget(step))),
-        Some(ErrorClass::Transient) if over || step == Step::Lock => {
+        // The wait for the lock is often given less than the whole budget.
+        Some(ErrorClass::Killed | ErrorClass::Transient) if over || step == Step::Lock => {
             Ok(End::Released(Outcome::OverBudget(step)))
         }
         Some(ErrorClass::Killed | ErrorClass::Transient) => Ok(End::Released(Outcome::Disturbed(

@@ -37,7 +37,9 @@ pub trait LastChanges: Sync {
     /// until it has come back: every change made before is then received.
     ///
     /// # Errors
-    /// A transient failure if it has not come back by `deadline`; anything else ends the run.
+    /// A transient failure if it has not come back by `deadline`; anything else ends the run. What is
+    /// waiting then must be given up (its statement killed): the locks are given back at the deadline,
+    /// but nothing else is done until this returns.
     fn marker(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send;
 
     /// Writes another marker, waits for it as [`LastChanges::marker`] does, and tells how many row

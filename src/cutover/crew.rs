@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::attempt::over_budget;
 use crate::failure::{Context, Failure, Result};
 use crate::mysql::{Purpose, Server, Session};
 
@@ -61,6 +62,27 @@ pub(super) async fn bounded<T>(
         kill_statement(watch, id).await;
         next_kill = Instant::now() + KILL_AGAIN;
     }
+}
+
+/// Runs work that goes through sessions of others. When `until` has passed, `release` gives back what
+/// the application waits for, at once; the work is then awaited all the same.
+///
+/// # Errors
+/// What the work ended with; `Killed` if it came too late.
+pub(super) async fn released_after<T>(
+    until: Instant,
+    work: impl Future<Output = Result<T>>,
+    release: impl Future<Output = ()>,
+) -> Result<T> {
+    let mut work = pin!(work);
+    // By reference, as above.
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = sleep_until(until) => {}
+    }
+    release.await;
+    work.await.and(Err(over_budget()))
 }
 
 /// Kills the running statement of a connection of ours; if the watching session is lost, through a new

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Log, within};
 use super::changes::LastChanges;
-use super::crew::bounded;
+use super::crew::{bounded, released_after, unlock};
 use super::report::Step;
 use crate::failure::Result;
 use crate::mysql::Session;
@@ -44,7 +44,13 @@ impl Lock<'_> {
         log.begin(Step::Lock);
         bounded(watch, id, self.lock_until.min(until), holder.execute(&lock)).await?;
         log.begin(Step::Marker);
-        changes.marker(until.into_std()).await?;
+        let marker = changes.marker(until.into_std());
+        released_after(until, marker, async {
+            // An error shows again when the protocol unlocks.
+            let _ = unlock(holder).await;
+            log.released();
+        })
+        .await?;
         within(until)?;
         log.begin(Step::Rest);
         log.rows_applied += bounded(watch, id, until, changes.apply_rest(holder, ghost)).await?;

@@ -22,6 +22,8 @@ use crate::progress::{Phase, Progress};
 
 /// Between two questions for readiness.
 const READINESS_PAUSE: Duration = Duration::from_millis(100);
+/// How long a server that is away is waited for.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// After a kill: the time a small rollback takes.
 const AFTER_KILL: Duration = Duration::from_millis(200);
 
@@ -106,7 +108,7 @@ impl<C: LastChanges> Run<'_, C> {
             self.number += 1;
             self.progress.cutover_attempts.set(u64::from(self.number));
             let own = self.changes.own_sessions();
-            let blockers = self.lookout.look(&own, self.plan.budget).await?;
+            let blockers = self.look(&own).await?;
             let mut log = Log::default();
             let turn = if self.lookout.sees_holders() && !blockers.is_empty() {
                 Turn::Failed(Outcome::Blocked)
@@ -121,6 +123,23 @@ impl<C: LastChanges> Run<'_, C> {
                         return Ok(self.not_swapped(reason));
                     }
                 }
+            }
+        }
+    }
+
+    /// Looks who holds the table for longer than the budget; through a new session if ours is lost.
+    async fn look(&mut self, own: &[u32]) -> Result<Vec<Blocker>> {
+        let since = Instant::now();
+        loop {
+            let failure = match self.lookout.look(own, self.plan.budget).await {
+                Ok(blockers) => return Ok(blockers),
+                Err(failure) if failure.is_disconnected() => failure,
+                Err(failure) => return Err(failure.doing("look who holds the table")),
+            };
+            match Lookout::open(&self.plan.server, &self.plan.names.original).await {
+                Ok(lookout) => self.lookout = lookout,
+                Err(_) if since.elapsed() >= RECONNECT_LIMIT => return Err(failure),
+                Err(_) => self.sleep(READINESS_PAUSE).await,
             }
         }
     }
@@ -286,7 +305,7 @@ impl<C: LastChanges> Run<'_, C> {
         let mut pause = self.schedule.failed(log.stall(), no_lock);
         // Those who were not yet old when the lock was asked for may be the ones.
         let blockers = if no_lock.is_some() {
-            self.lookout.look(own, plan.budget).await?
+            self.look(own).await?
         } else {
             blockers
         };
@@ -333,7 +352,7 @@ impl<C: LastChanges> Run<'_, C> {
                 self.sleep(end - Instant::now()).await;
                 continue;
             }
-            let now = self.lookout.look(own, self.plan.budget).await?;
+            let now = self.look(own).await?;
             let still = now.iter().any(|one| {
                 blockers
                     .iter()

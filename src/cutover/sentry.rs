@@ -36,7 +36,9 @@ use tokio::time::Instant;
 use super::CutOverPlan;
 use super::attempt::{End, Log, Lost, judge, over_budget, within};
 use super::changes::LastChanges;
-use super::crew::{bounded, end_connections, kill_statement, open_locker, open_watch, unlock};
+use super::crew::{
+    bounded, end_connections, kill_statement, open_locker, open_watch, released_after, unlock,
+};
 use super::lock::Lock;
 use super::report::Step;
 use super::settle::SENTRY_COMMENT;
@@ -267,11 +269,12 @@ impl Sentry {
             (Ok(_), _) => Ok(End::Swapped),
             (Err(renamed), led) => {
                 let failure = match led {
-                    Err(led) if !renamed.is_disconnected() => led,
-                    _ if stage.is(&stage.sprung) => disturbed(
+                    _ if renamed.is_disconnected() => renamed,
+                    Err(led) => led,
+                    Ok(()) if stage.is(&stage.sprung) => disturbed(
                         "the RENAME had to give its locks back: a backup or a global read lock has begun",
                     ),
-                    _ => renamed,
+                    Ok(()) => renamed,
                 };
                 Ok(End::Lost(Lost {
                     failure,
@@ -343,7 +346,12 @@ impl Lead<'_> {
             }
             self.go_on().await?;
         }
-        let late = changes.arrived_since_marker(self.until.into_std()).await?;
+        let arrived = changes.arrived_since_marker(self.until.into_std());
+        let late = released_after(self.until, arrived, async {
+            self.end_rename().await;
+            log.released();
+        })
+        .await?;
         if late > 0 {
             return Err(disturbed(&format!(
                 "{late} changes came before the RENAME had the table: other DDL was waiting for it, or \

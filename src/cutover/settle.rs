@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::catalogue::{Ownership, ownership};
 use super::crew::open_locker;
 use super::sorted::SortedNames;
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Result};
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Server, Session};
 use crate::names::{Names, TableName};
@@ -42,27 +42,15 @@ pub async fn settle(server: &Server, names: &Names) -> Result<Ownership> {
 /// # Errors
 /// What the server answered, after ten minutes of trying if it was a lock.
 pub(super) async fn put_back(server: &Server, names: &Names) -> Result<()> {
-    let sorted = SortedNames::new(&names.original);
-    let remedy = format!(
-        "give the ghost its name back by hand (RENAME TABLE {} TO {}), then start again",
-        quote::table(&sorted.ghost),
-        quote::table(&names.ghost)
-    );
-    retried(async || {
-        let mut session = open_locker(server, TRY_PAUSE).await?;
-        if comment(&mut session, &sorted.sentry).await?.as_deref() == Some(SENTRY_COMMENT) {
-            let drop = format!("{OWN_DDL}DROP TABLE {}", quote::table(&sorted.sentry));
-            session.execute(&drop).await?;
-        }
-        if comment(&mut session, &sorted.ghost).await?.is_some() {
-            rename(&mut session, &sorted.ghost, &names.ghost).await?;
-        }
-        session.close().await;
-        Ok(())
-    })
-    .await
-    .doing(|| format!("put {} back after a cut-over attempt", names.ghost))
-    .remedy(&remedy)
+    let ghost = SortedNames::new(&names.original).ghost;
+    again_and_again(server, names, Ownership::Original)
+        .await
+        .doing(|| format!("put {} back after a cut-over attempt", names.ghost))
+        .remedy(&format!(
+            "give the ghost its name back by hand (RENAME TABLE {} TO {}), then start again",
+            quote::table(&ghost),
+            quote::table(&names.ghost)
+        ))
 }
 
 /// The ghost is the table: gives the old table its usual name. Returns the name that it has.
@@ -70,18 +58,51 @@ pub(super) async fn put_back(server: &Server, names: &Names) -> Result<()> {
 /// # Errors
 /// What the server answered, after ten minutes of trying if it was a lock.
 pub(super) async fn name_old(server: &Server, names: &Names) -> Result<TableName> {
+    again_and_again(server, names, Ownership::Swapped)
+        .await
+        .doing(|| format!("give the old table its name {}", names.old))?;
+    Ok(names.old.clone())
+}
+
+/// While it is a lock or the connection that fails.
+async fn again_and_again(server: &Server, names: &Names, owner: Ownership) -> Result<()> {
+    let deadline = Instant::now() + TRY_LIMIT;
+    loop {
+        let failure = match set_right(server, names, &owner).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        let again = failure.is_transient() || failure.is_disconnected();
+        if !again || Instant::now() >= deadline {
+            return Err(failure);
+        }
+        tracing::warn!(
+            event = "cutover_names",
+            "cannot set the names right yet: {failure}"
+        );
+        tokio::time::sleep(TRY_PAUSE).await;
+    }
+}
+
+async fn set_right(server: &Server, names: &Names, owner: &Ownership) -> Result<()> {
     let sorted = SortedNames::new(&names.original);
-    retried(async || {
-        let mut session = open_locker(server, TRY_PAUSE).await?;
-        if comment(&mut session, &sorted.sentry).await?.is_some() {
+    let mut session = open_locker(server, TRY_PAUSE).await?;
+    let sentry = comment(&mut session, &sorted.sentry).await?;
+    if *owner == Ownership::Swapped {
+        if sentry.is_some() {
             rename(&mut session, &sorted.sentry, &names.old).await?;
         }
-        session.close().await;
-        Ok(())
-    })
-    .await
-    .doing(|| format!("rename {} to {}", sorted.sentry, names.old))?;
-    Ok(names.old.clone())
+    } else {
+        if sentry.as_deref() == Some(SENTRY_COMMENT) {
+            let drop = format!("{OWN_DDL}DROP TABLE {}", quote::table(&sorted.sentry));
+            session.execute(&drop).await?;
+        }
+        if comment(&mut session, &sorted.ghost).await?.is_some() {
+            rename(&mut session, &sorted.ghost, &names.ghost).await?;
+        }
+    }
+    session.close().await;
+    Ok(())
 }
 
 /// The comment of a table, if the table exists.
@@ -105,24 +126,4 @@ async fn rename(session: &mut Session, from: &TableName, to: &TableName) -> Resu
         ))
         .await?;
     Ok(())
-}
-
-/// Again and again while it is a lock or the connection that fails.
-async fn retried(mut attempt: impl AsyncFnMut() -> Result<()>) -> Result<()> {
-    let deadline = Instant::now() + TRY_LIMIT;
-    loop {
-        let failure: Failure = match attempt().await {
-            Ok(()) => return Ok(()),
-            Err(failure) => failure,
-        };
-        let again = failure.is_transient() || failure.is_disconnected();
-        if !again || Instant::now() >= deadline {
-            return Err(failure);
-        }
-        tracing::warn!(
-            event = "cutover_names",
-            "cannot set the names right yet: {failure}"
-        );
-        tokio::time::sleep(TRY_PAUSE).await;
-    }
 }

@@ -3,22 +3,24 @@
 //! events to tell what came after a marker.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use changeling::cutover::{
-    Attempt, CutOverPlan, LastChanges, Protocol, Readiness, Swap, Swapped, run,
+    Attempt, CutOverPlan, LastChanges, Ownership, Protocol, Readiness, Swap, Swapped, ownership,
+    run,
 };
 use changeling::failure::{Failure, Result};
-use changeling::mysql::{Facts, Purpose, Server, Session, quote};
+use changeling::mysql::{ConnectOptions, Facts, Purpose, Server, Session, quote};
 use changeling::names::{Names, TableName};
 use changeling::progress::Progress;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Client, TestDb};
+use crate::support::{Client, TestDb, TestServer};
 
 /// Rows that each writer starts with.
 const ROWS_EACH: u32 = 20;
@@ -34,10 +36,11 @@ pub struct WholeTable {
     /// Times it was suspended minus times it was resumed: at most one at the end.
     pub suspended: AtomicU32,
     /// Called at the beginning of each part, with its name: tests interfere here.
-    pub interfere: Box<dyn Fn(&'static str) -> BoxFuture + Send + Sync>,
+    pub interfere: Interfere,
 }
 
-pub type BoxFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Interfere =
+    Box<dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl WholeTable {
     async fn position(session: &mut Session, facts: &Facts) -> Result<(String, u64)> {
@@ -112,8 +115,8 @@ impl LastChanges for WholeTable {
     }
 }
 
-/// How many rows events of a table there are in a list of binlog events. A map of the table alone is
-/// none: a session under LOCK TABLES writes it with whatever it changes.
+/// How many rows events of a table there are in a list of binlog events, a TRUNCATE counted with them.
+/// A map of the table alone is none: a session under LOCK TABLES writes it with whatever it changes.
 fn row_events(events: &[mysql_async::Row], table: &str) -> u64 {
     let (mut id, mut count) = (String::new(), 0);
     for event in events {
@@ -124,8 +127,10 @@ fn row_events(events: &[mysql_async::Row], table: &str) -> u64 {
         let (kind, info) = (text(2), text(5));
         if kind == "Table_map" && info.ends_with(table) {
             id = info[..info.len() - table.len()].to_string();
-        } else if kind.contains("rows") && !id.is_empty() && info.starts_with(&id) {
-            count += 1;
+        } else {
+            let rows = kind.contains("rows") && !id.is_empty() && info.starts_with(&id);
+            let truncate = kind == "Query" && info.contains("TRUNCATE");
+            count += u64::from(rows || truncate);
         }
     }
     count
@@ -139,6 +144,7 @@ pub struct Field {
     pub hold: watch::Sender<bool>,
     pub progress: Progress,
     pub cancel: CancellationToken,
+    generation: AtomicU32,
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<BTreeMap<u32, u32>>>,
     probe: Option<JoinHandle<Vec<Duration>>>,
@@ -147,20 +153,38 @@ pub struct Field {
 impl Field {
     /// A table `t` of its own, with this many writers at full speed.
     pub async fn start(db: TestDb, protocol: Protocol, writers: u32) -> Field {
+        let options = db.server.options();
+        Field::start_as(db, options, protocol, writers).await
+    }
+
+    /// The same; the cut-over connects by `options`.
+    pub async fn start_as(
+        db: TestDb,
+        options: ConnectOptions,
+        protocol: Protocol,
+        writers: u32,
+    ) -> Field {
         db.sql("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, v INT NOT NULL)")
             .await;
         db.sql("CREATE TABLE _t_ghc (id INT NOT NULL PRIMARY KEY)")
             .await;
         db.sql("INSERT INTO t VALUES (0, 0)").await;
-        let server = Server::connect(db.server.options()).await.unwrap();
+        let replay = Server::connect(db.server.options()).await.unwrap();
+        let server = Server::connect(options).await.unwrap();
+        let mut replay = replay.session(Purpose::Monitor).await.unwrap();
+        // The marker does not heed its deadline, but gives up some time.
+        replay
+            .execute("SET SESSION lock_wait_timeout = 20")
+            .await
+            .unwrap();
         let names = Names::new(&TableName::new(db.name.as_str(), "t"), None, None);
-        let mut plan = CutOverPlan::new(server.clone(), names);
+        let mut plan = CutOverPlan::new(server, names);
         plan.protocol = protocol;
         plan.calm_for = Duration::ZERO;
         plan.deadline = Some(Duration::from_secs(120));
         let changes = WholeTable {
             db: db.name.clone(),
-            session: Mutex::new(server.session(Purpose::Monitor).await.unwrap()),
+            session: Mutex::new(replay),
             marked: Mutex::default(),
             suspended: AtomicU32::new(0),
             interfere: Box::new(|_| Box::pin(async {})),
@@ -172,6 +196,7 @@ impl Field {
             hold: watch::Sender::new(false),
             progress: Progress::default(),
             cancel: CancellationToken::new(),
+            generation: AtomicU32::new(0),
             stop: Arc::default(),
             writers: Vec::new(),
             probe: None,
@@ -184,17 +209,23 @@ impl Field {
                 .writers
                 .push(tokio::spawn(write(client, number * RANGE, stop)));
         }
-        if writers > 0 {
-            let client = field.db.connect().await;
-            field.probe = Some(tokio::spawn(probe(client, field.stop.clone())));
-        }
+        let client = field.db.connect().await;
+        field.probe = Some(tokio::spawn(probe(client, field.stop.clone())));
         field
     }
 
-    /// A ghost with a further column; the old table of the last swap goes.
+    /// A ghost that is told from the original by a column of its own; the old table of the last swap
+    /// goes.
     pub async fn ghost(&self) {
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        self.changes.suspended.store(0, Ordering::SeqCst);
         self.db.sql("DROP TABLE IF EXISTS _t_del").await;
-        self.db.sql("CREATE TABLE _t_gho (id INT NOT NULL PRIMARY KEY, v BIGINT NOT NULL, n INT NOT NULL DEFAULT 7, KEY (v))").await;
+        self.db
+            .sql(format!(
+                "CREATE TABLE _t_gho (id INT NOT NULL PRIMARY KEY, v BIGINT NOT NULL, \
+                 g{generation} INT NOT NULL DEFAULT 7, KEY (v))"
+            ))
+            .await;
     }
 
     /// Runs the cut-over; returns its end and all attempts.
@@ -204,14 +235,14 @@ impl Field {
             println!("   {attempt}; stall {:?}", attempt.stall);
             attempts.lock().unwrap().push(attempt.clone());
         };
-        let end = run(
+        let end = may_be_spawned(run(
             &self.plan,
             &self.changes,
             self.hold.subscribe(),
             &self.progress,
             &tell,
             &self.cancel,
-        )
+        ))
         .await;
         let attempts = std::mem::take(&mut *attempts.lock().unwrap());
         (end, attempts)
@@ -242,11 +273,53 @@ impl Field {
         times
     }
 
+    /// Ends the probe and returns how long its updates took.
+    pub async fn end_probe(&mut self) -> Vec<Duration> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.probe
+            .take()
+            .expect("a probe")
+            .await
+            .expect("the probe")
+    }
+
+    /// The catalogue, the tables and the columns all say the same, and nothing else is left; replay goes
+    /// on if the original is the table.
+    pub async fn assert_whole(&self, expected: Ownership) {
+        let (server, names) = (&self.plan.server, &self.plan.names);
+        assert_eq!(ownership(server, names).await.unwrap(), expected);
+        let (tables, altered) = match expected {
+            Ownership::Original => (["_t_ghc", "_t_gho", "t"], false),
+            Ownership::Swapped => (["_t_del", "_t_ghc", "t"], true),
+            Ownership::Unknown(seen) => panic!("{seen}"),
+        };
+        self.assert_tables(&tables).await;
+        let column = format!("`g{}`", self.generation.load(Ordering::SeqCst));
+        assert_eq!(self.db.show_create("t").await.contains(&column), altered);
+        if tables.contains(&"_t_gho") {
+            assert_eq!(self.changes.suspended.load(Ordering::SeqCst), 0);
+        }
+    }
+
     /// Only these tables are there.
     pub async fn assert_tables(&self, expected: &[&str]) {
         let mut tables = self.db.tables().await;
         tables.sort();
         assert_eq!(tables, expected);
+    }
+}
+
+/// The workflow gives it to a task.
+fn may_be_spawned<F: Future + Send>(future: F) -> F {
+    future
+}
+
+/// The protocol for this server.
+pub fn protocol_of(server: &TestServer) -> Protocol {
+    if server.is_mariadb() {
+        Protocol::Sentry
+    } else {
+        Protocol::LockAndRename
     }
 }
 
@@ -266,18 +339,15 @@ async fn write(client: Client, first: u32, stop: Arc<AtomicBool>) -> BTreeMap<u3
     while !stop.load(Ordering::SeqCst) {
         n += 1;
         let id = first + rng.u32(0..ROWS_EACH);
-        if !rows.contains_key(&id) {
-            acknowledged(
-                &client,
-                &format!("INSERT INTO t (id, v) VALUES ({id}, {n})"),
-            )
-            .await;
-            rows.insert(id, n);
-        } else if rng.u32(0..4) == 0 {
-            acknowledged(&client, &format!("DELETE FROM t WHERE id = {id}")).await;
+        let statement = match rows.contains_key(&id) {
+            false => format!("INSERT INTO t (id, v) VALUES ({id}, {n})"),
+            true if rng.u32(0..4) == 0 => format!("DELETE FROM t WHERE id = {id}"),
+            true => format!("UPDATE t SET v = {n} WHERE id = {id}"),
+        };
+        acknowledged(&client, &statement).await;
+        if statement.starts_with("DELETE") {
             rows.remove(&id);
         } else {
-            acknowledged(&client, &format!("UPDATE t SET v = {n} WHERE id = {id}")).await;
             rows.insert(id, n);
         }
     }

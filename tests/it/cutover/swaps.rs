@@ -2,7 +2,7 @@
 
 use changeling::cutover::Protocol;
 
-use super::field::{Field, swapped};
+use super::field::{Field, protocol_of, swapped};
 use crate::support::{TestDb, TestServer, both, server};
 
 const WRITERS: u32 = 6;
@@ -38,12 +38,7 @@ async fn swaps(server: &'static TestServer, protocol: Protocol, count: u32) {
 #[tokio::test]
 async fn swaps_lose_nothing() {
     both(async |server| {
-        let protocol = if server.is_mariadb() {
-            Protocol::Sentry
-        } else {
-            Protocol::LockAndRename
-        };
-        swaps(server, protocol, 10).await;
+        swaps(server, protocol_of(server), 10).await;
     })
     .await;
 }

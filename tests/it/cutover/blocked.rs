@@ -1,0 +1,216 @@
+//! Somebody holds the table: the application waits little, and the swap comes soon after.
+
+use std::time::{Duration, Instant};
+
+use changeling::cutover::{
+    KillPolicy, Ownership, Protocol, Reason, Swap, ownership, settle, who_would_be_killed,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::field::{Field, protocol_of, swapped};
+use crate::support::{Client, TestDb, TestServer, both, server};
+
+/// A transaction that has read the table and stays open.
+async fn reader(field: &Field) -> Client {
+    let client = field.db.connect().await;
+    client.sql("START TRANSACTION").await;
+    client.rows::<u32>("SELECT COUNT(*) FROM t").await;
+    client
+}
+
+/// Transactions of this age are known to be old everywhere: MariaDB tells start times in whole seconds.
+const OLD: Duration = Duration::from_millis(2100);
+
+#[tokio::test]
+async fn a_long_transaction_stalls_nobody_for_long() {
+    both(async |server| {
+        let db = TestDb::create(server, "blocked").await;
+        let mut field = Field::start(db, protocol_of(server), 0).await;
+        let blocker = reader(&field).await;
+        tokio::time::sleep(OLD).await;
+        let held = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            blocker.sql("COMMIT").await;
+            Instant::now()
+        };
+        let ((end, attempts), ended) = tokio::join!(field.cut_over(), held);
+        let after = ended.elapsed();
+        swapped(end);
+        let failed = &attempts[..attempts.len() - 1];
+        let stalls: Vec<Duration> = failed.iter().map(|attempt| attempt.stall).collect();
+        let total: Duration = stalls.iter().sum();
+        let mut times = field.end_probe().await;
+        times.sort();
+        println!(
+            "{}: stalls of failed attempts {stalls:?}, {total:?} in all; swapped {after:?} after the \
+             transaction's end; slowest updates {:?}",
+            server.name,
+            &times[times.len().saturating_sub(5)..]
+        );
+        assert!(!failed.is_empty());
+        assert!(failed.iter().all(|attempt| !attempt.blockers.is_empty()));
+        // 1 in 25 of four seconds, and room for a busy machine.
+        assert!(total < Duration::from_millis(800), "{stalls:?}");
+        assert!(after < Duration::from_secs(20), "{after:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_endless_transaction_ends_the_attempts_not_the_table() {
+    both(async |server| {
+        let db = TestDb::create(server, "endless").await;
+        let mut field = Field::start(db, protocol_of(server), 2).await;
+        let blocker = reader(&field).await;
+        field.plan.deadline = Some(Duration::from_secs(2));
+        match field.cut_over().await.0.unwrap() {
+            Swap::NotSwapped(not) => assert!(matches!(not.reason, Reason::Deadline(_)), "{not:?}"),
+            other => panic!("{other:?}"),
+        }
+        field.plan.attempts_max = Some(1);
+        match field.cut_over().await.0.unwrap() {
+            Swap::NotSwapped(not) => assert_eq!(not.reason, Reason::Attempts(1)),
+            other => panic!("{other:?}"),
+        }
+        field.assert_whole(Ownership::Original).await;
+        // What was left as it was goes on when there is nobody in the way.
+        blocker.sql("COMMIT").await;
+        field.plan.attempts_max = None;
+        field.plan.deadline = Some(Duration::from_secs(60));
+        swapped(field.cut_over().await.0);
+        field.assert_whole(Ownership::Swapped).await;
+        field.assert_nothing_lost().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn held_back_until_released_and_cancelled_when_asked() {
+    let server = server("mysql-primary");
+    let db = TestDb::create(server, "held").await;
+    let mut field = Field::start(db, Protocol::LockAndRename, 0).await;
+    field.hold.send_replace(true);
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        field.cancel.cancel();
+    };
+    let ((end, attempts), ()) = tokio::join!(field.cut_over(), cancel);
+    assert!(attempts.is_empty());
+    match end.unwrap() {
+        Swap::NotSwapped(not) => assert_eq!(not.reason, Reason::Cancelled),
+        other => panic!("{other:?}"),
+    }
+    field.cancel = CancellationToken::new();
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        field.hold.send_replace(false);
+    };
+    let ((end, _), ()) = tokio::join!(field.cut_over(), release);
+    swapped(end);
+}
+
+/// Idle transactions are killed when that is asked for, those that have written much are not.
+async fn kills(server: &'static TestServer) {
+    let db = TestDb::create(server, "kills").await;
+    let mut field = Field::start(db, protocol_of(server), 0).await;
+    field.db.sql("INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    field.plan.kill_after_attempts = 1;
+    field.plan.kill_rows_max = 1;
+    field.plan.attempts_max = Some(1);
+    let writer = field.db.connect().await;
+    writer.sql("START TRANSACTION").await;
+    writer.sql("UPDATE t SET v = 9 WHERE id IN (1, 2)").await;
+    tokio::time::sleep(OLD).await;
+
+    let would = async |policy| {
+        let (table, age) = (&field.plan.names.original, Duration::from_secs(1));
+        let own = [];
+        who_would_be_killed(
+            &field.plan.server,
+            table,
+            policy,
+            field.plan.kill_rows_max,
+            age,
+            &own,
+        )
+        .await
+        .unwrap()
+    };
+    assert_eq!(would(KillPolicy::All).await, []);
+    field.plan.kill = KillPolicy::All;
+    let (end, attempts) = field.cut_over().await;
+    assert!(matches!(end, Ok(Swap::NotSwapped(_))), "{end:?}");
+    assert!(attempts[0].killed.is_empty());
+    let blocker = &attempts[0].blockers[0];
+    assert_eq!((blocker.id, blocker.rows_modified), (writer.id().await, 2));
+
+    field.plan.kill_rows_max = 2;
+    field.plan.kill = KillPolicy::Never;
+    field.cut_over().await.0.unwrap();
+    writer.sql("DO 1").await;
+    let would = async |policy| {
+        let (table, age) = (&field.plan.names.original, Duration::from_secs(1));
+        who_would_be_killed(&field.plan.server, table, policy, 2, age, &[])
+            .await
+            .unwrap()
+    };
+    assert_eq!(would(KillPolicy::Never).await, []);
+    assert_eq!(would(KillPolicy::Idle).await[0].id, writer.id().await);
+    field.plan.kill = KillPolicy::Idle;
+    field.plan.attempts_max = None;
+    let (end, attempts) = field.cut_over().await;
+    swapped(end);
+    assert_eq!(attempts[0].killed[0].id, writer.id().await);
+    assert!(writer.try_sql("DO 1").await.is_err());
+    let v: Vec<u32> = field
+        .db
+        .rows("SELECT v FROM t WHERE id IN (1, 2) ORDER BY id")
+        .await;
+    assert_eq!(v, [1, 2]);
+}
+
+#[tokio::test]
+async fn blockers_are_killed_when_asked_for() {
+    kills(server("mysql-primary")).await;
+}
+
+/// MariaDB shows who holds a table only with a plugin; this server gets it.
+#[tokio::test]
+async fn blockers_are_seen_with_the_plugin() {
+    let server = server("mariadb-minimal");
+    let client = server.connect().await;
+    match client.try_sql("INSTALL SONAME 'metadata_lock_info'").await {
+        Ok(_) => {}
+        // Installed by an earlier run.
+        Err(mysql_async::Error::Server(error)) if error.code == 1968 => {}
+        Err(error) => panic!("{error}"),
+    }
+    kills(server).await;
+}
+
+/// After an interruption names are set right before anything else.
+#[tokio::test]
+async fn names_are_settled() {
+    let server = server("mariadb-primary");
+    let db = TestDb::create(server, "settle").await;
+    let mut field = Field::start(db, Protocol::Sentry, 0).await;
+    field.end_probe().await;
+    let (connection, names) = (&field.plan.server, &field.plan.names);
+    field.db.sql("RENAME TABLE _t_gho TO `t~gho`").await;
+    field
+        .db
+        .sql("CREATE TABLE `t~sen` (id INT) COMMENT = 'changeling sentry'")
+        .await;
+    assert_eq!(
+        settle(connection, names).await.unwrap(),
+        Ownership::Original
+    );
+    field.assert_whole(Ownership::Original).await;
+    field.db.sql("RENAME TABLE t TO `t~sen`, _t_gho TO t").await;
+    assert_eq!(settle(connection, names).await.unwrap(), Ownership::Swapped);
+    field.assert_whole(Ownership::Swapped).await;
+    field.db.sql("CREATE TABLE _t_gho (id INT)").await;
+    let unknown = ownership(connection, names).await.unwrap();
+    assert!(matches!(unknown, Ownership::Unknown(_)), "{unknown:?}");
+}
