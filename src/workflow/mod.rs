@@ -7,7 +7,6 @@ mod desk;
 mod ending;
 mod engines;
 mod finish;
-mod interim;
 mod last_changes;
 mod migrate;
 mod prepare;
