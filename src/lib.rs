@@ -16,6 +16,7 @@ pub mod cutover;
 pub mod failure;
 pub mod interlock;
 pub mod key;
+pub mod leftovers;
 pub mod lint;
 pub mod mysql;
 pub mod names;

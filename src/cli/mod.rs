@@ -1,6 +1,7 @@
 //! The command line: one file per command. Nothing else knows clap.
 
 pub mod arguments;
+pub mod cleanup;
 pub mod connection;
 pub mod ctl;
 pub mod enums;
@@ -68,6 +69,9 @@ pub enum Command {
     /// Talk to a running migration: status, why, pause, resume, set, cut-over, postpone, abort, drop
     #[command(disable_help_flag = true)]
     Ctl(ctl::CtlArgs),
+    /// List the tables that runs have left, with age and size, and remove those named
+    #[command(disable_help_flag = true)]
+    Cleanup(Box<cleanup::CleanupArgs>),
     /// Say what in migration files destroys data, blocks, or breaks the deployed application
     #[command(disable_help_flag = true)]
     Lint(lint::LintArgs),

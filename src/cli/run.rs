@@ -70,6 +70,7 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
     match cli.command {
         Command::Migrate(arguments) => migrate(*arguments, screen).await,
         Command::Ctl(arguments) => plain(arguments.run().await),
+        Command::Cleanup(arguments) => plain(arguments.run().await),
         Command::Lint(arguments) => plain(
             arguments
                 .run(&mut std::io::stdout().lock())
