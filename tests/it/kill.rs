@@ -24,7 +24,9 @@ async fn kill_runs(server: &'static TestServer) {
         let name = IN[(seed % 3) as usize];
         let number = ALTERS.iter().position(|alter| alter.name == name);
         let mut case = Case::new(server.flavour, seed, number.expect("there is one"));
-        case.options.push("--chunk-size=50".to_string());
+        // Small chunks make the run long enough.
+        case.options.retain(|option| !option.starts_with("--chunk-size"));
+        case.options.push("--chunk-size=20".to_string());
         println!("seed {seed}, {}", case.name());
         let field = Field::start(server, case).await;
         killed += kill_until_altered(&field, kills - killed, &mut rng).await;
