@@ -25,7 +25,8 @@ async fn kill_runs(server: &'static TestServer) {
         let number = ALTERS.iter().position(|alter| alter.name == name);
         let mut case = Case::new(server.flavour, seed, number.expect("there is one"));
         // Small chunks make the run long enough.
-        case.options.retain(|option| !option.starts_with("--chunk-size"));
+        case.options
+            .retain(|option| !option.starts_with("--chunk-size"));
         case.options.push("--chunk-size=20".to_string());
         println!("seed {seed}, {}", case.name());
         let field = Field::start(server, case).await;
