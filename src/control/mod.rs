@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod command;
+pub mod gh_ost;
 pub mod hooks;
 pub mod settings;
 pub mod signals;

@@ -121,19 +121,34 @@ pub async fn bind_tcp(address: SocketAddr, token: &str) -> Result<TcpControl> {
         ))
         .remedy("give a long random one"));
     }
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| Failure::failed(format!("cannot listen on {address}: {error}")))?;
     Ok(TcpControl {
-        listener,
-        token: token.into(),
+        listener: listen(address).await?,
+        token: Some(token.into()),
     })
+}
+
+/// Answers on TCP without a token, as gh-ost's `--serve-tcp-port` does; on the loopback interface only.
+///
+/// # Errors
+/// The port cannot be bound.
+pub async fn bind_local_tcp(port: u16) -> Result<TcpControl> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    Ok(TcpControl {
+        listener: listen(address).await?,
+        token: None,
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::failed(format!("cannot listen on {address}: {error}")))
 }
 
 /// A bound control port.
 pub struct TcpControl {
     listener: TcpListener,
-    token: Arc<str>,
+    token: Option<Arc<str>>,
 }
 
 impl TcpControl {
@@ -158,7 +173,7 @@ impl TcpControl {
                 () = cancel.cancelled() => break,
                 accepted = self.listener.accept(), if talks.len() < CLIENTS_MAX => match accepted {
                     Ok((stream, _)) => {
-                        talks.push(talk(stream, handler.clone(), Some(self.token.clone())));
+                        talks.push(talk(stream, handler.clone(), self.token.clone()));
                     }
                     Err(error) => pause_after(&error, &cancel).await,
                 },
@@ -332,6 +347,26 @@ mod tests {
         assert!(Listener::bind(&path).is_err(), "anybody could replace it");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left");
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn gh_osts_port_takes_a_bare_line() {
+        let control = bind_local_tcp(0).await.unwrap();
+        let at = control.address().unwrap();
+        assert!(at.ip().is_loopback());
+        let cancel = CancellationToken::new();
+        let serve = control.serve(echo(), cancel.clone());
+        let client = async {
+            let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+            stream.write_all(b"status\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            cancel.cancel();
+            answer
+        };
+        let (served, answer) = tokio::join!(serve, client);
+        served.unwrap();
+        assert_eq!(answer, "heard status\n");
     }
 
     #[tokio::test]

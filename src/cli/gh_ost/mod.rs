@@ -6,7 +6,6 @@
 pub mod conf;
 mod flags;
 mod go_flags;
-mod lists;
 pub mod run;
 mod settle;
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use super::conf::{self, Conf};
 use super::go_flags::Values;
-use super::lists::{instance, load};
+
 use super::run::{
     GhOstBinlogFormat, GhOstControl, GhOstCutOver, GhOstEngine, GhOstHooks, GhOstLog,
     GhOstLogLevel, GhOstMetrics, GhOstPermissions, GhOstPlace, GhOstRenames, GhOstRun, GhOstTables,
     GhOstTask, GhOstThrottle, GhOstTopology, GhOstTriggers,
 };
 use crate::alter::AlterStatement;
+use crate::control::gh_ost::lists::{instance, load};
 use crate::failure::{Failure, Result};
 use crate::mysql::{ConnectOptions, SslMode};
 use crate::names::TableName;

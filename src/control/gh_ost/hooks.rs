@@ -1,0 +1,143 @@
+//! gh-ost's hooks: `gh-ost-on-EVENT*` with their `GH_OST_…` environment.
+
+use super::GhOst;
+use crate::control::HookEvent;
+use crate::failure::{FailureKind, Result};
+use crate::observe::{StatusSnapshot, gh_ost_line};
+
+/// Moments that gh-ost has and this program does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GhOstMoment {
+    /// The rows have been counted.
+    RowCountComplete,
+    /// A chunk failed and is tried again, with the error.
+    BatchCopyRetry(String),
+    /// Replication is about to be stopped for the swap of a test on a replica.
+    StopReplication,
+    /// Replication is to be started again.
+    StartReplication,
+}
+
+impl GhOstMoment {
+    fn name(&self) -> &'static str {
+        match self {
+            GhOstMoment::RowCountComplete => "rowcount-complete",
+            GhOstMoment::BatchCopyRetry(_) => "batch-copy-retry",
+            GhOstMoment::StopReplication => "stop-replication",
+            GhOstMoment::StartReplication => "start-replication",
+        }
+    }
+}
+
+impl GhOst {
+    /// Calls the hooks of an event.
+    ///
+    /// # Errors
+    /// Stopped: a hook of an event that can be vetoed failed. Other events' failures are logged.
+    pub async fn announce(&self, event: HookEvent) -> Result<()> {
+        let status = self.controller.status();
+        let more = match event {
+            HookEvent::Status => {
+                // The value has quotes in it, as with gh-ost.
+                let line = gh_ost_line::status_line(&status);
+                vec![("STATUS", format!("'{line}'"))]
+            }
+            HookEvent::Success => vec![("INSTANT_DDL", "false".to_string())],
+            // gh-ost does not compare the tables.
+            HookEvent::Verified => return Ok(()),
+            HookEvent::Startup
+            | HookEvent::Validated
+            | HookEvent::BeforeRowCopy
+            | HookEvent::RowCopyComplete
+            | HookEvent::BeginPostponed
+            | HookEvent::BeforeCutOver
+            | HookEvent::Failure => Vec::new(),
+        };
+        match self.call(event.name(), &status, &more).await {
+            Err(failure) if !event.can_veto() => {
+                tracing::warn!(event = "hook_failed", hook = event.name(), "{failure}");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Calls the hooks of a moment that only gh-ost has.
+    ///
+    /// # Errors
+    /// Stopped: a hook failed.
+    pub async fn announce_moment(&self, moment: &GhOstMoment) -> Result<()> {
+        let more = match moment {
+            GhOstMoment::BatchCopyRetry(error) => vec![("LAST_BATCH_COPY_ERROR", error.clone())],
+            GhOstMoment::RowCountComplete
+            | GhOstMoment::StopReplication
+            | GhOstMoment::StartReplication => Vec::new(),
+        };
+        self.call(moment.name(), &self.controller.status(), &more)
+            .await
+    }
+
+    /// An interactive command can be vetoed.
+    pub(super) async fn announce_command(&self, command: &str) -> Result<()> {
+        let more = [("COMMAND", format!("'{command}'"))];
+        self.call("interactive-command", &self.controller.status(), &more)
+            .await
+    }
+
+    async fn call(
+        &self,
+        name: &str,
+        status: &StatusSnapshot,
+        more: &[(&str, String)],
+    ) -> Result<()> {
+        let mut environment = self.environment(status);
+        environment.extend(
+            more.iter()
+                .map(|(name, value)| (name.to_string(), value.clone())),
+        );
+        self.hooks
+            .run(name, &environment)
+            .await
+            .map_err(|failure| failure.kind_is(FailureKind::Stopped))
+    }
+
+    /// What every hook is told, names without `GH_OST_`.
+    fn environment(&self, status: &StatusSnapshot) -> Vec<(String, String)> {
+        let facts = &self.facts;
+        let fraction = |value: f64| format!("{value:.6}");
+        // gh-ost's number for an unknown end.
+        let eta = status
+            .forecast
+            .map_or(i64::MIN, |forecast| forecast.p50_s as i64);
+        let lag = status.replica_lag_s.or(status.replay_lag_s).unwrap_or(0.0);
+        [
+            ("DATABASE_NAME", facts.table.schema.clone()),
+            ("TABLE_NAME", facts.table.table.clone()),
+            ("GHOST_TABLE_NAME", status.ghost.clone()),
+            ("OLD_TABLE_NAME", status.old.clone()),
+            ("DDL", status.alter.clone()),
+            ("ELAPSED_SECONDS", fraction(status.elapsed_s)),
+            ("ELAPSED_COPY_SECONDS", fraction(status.copy_s)),
+            ("ESTIMATED_ROWS", status.rows_total.to_string()),
+            ("COPIED_ROWS", status.rows_copied.to_string()),
+            ("MIGRATED_HOST", facts.applier.host.clone()),
+            ("INSPECTED_HOST", facts.inspector.host.clone()),
+            ("EXECUTING_HOST", facts.executing_host.clone()),
+            ("INSPECTED_LAG", fraction(lag)),
+            (
+                "HEARTBEAT_LAG",
+                fraction(status.heartbeat_age_s.unwrap_or(0.0)),
+            ),
+            ("PROGRESS", fraction(status.percent)),
+            ("ETA_SECONDS", eta.to_string()),
+            ("HOOKS_HINT", facts.hint.clone()),
+            ("HOOKS_HINT_OWNER", facts.hint_owner.clone()),
+            ("HOOKS_HINT_TOKEN", facts.hint_token.clone()),
+            ("DRY_RUN", facts.dry_run.to_string()),
+            ("REVERT", facts.revert.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect()
+    }
+}
