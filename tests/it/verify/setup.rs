@@ -46,7 +46,7 @@ pub async fn verify_with(plan: VerifyPlan, chunk_rows: u64) -> Result<LowWaterma
 
 /// Compares tables that nobody changes.
 pub async fn verify(tables: &Tables) -> Result<LowWatermark> {
-    verify_with(plan(tables, Arc::new(NoReplay)), 7).await
+    verify_with(plan(tables, Arc::new(NoReplay)), 25).await
 }
 
 /// Asserts that the tables are found to differ, and gives the words.
