@@ -6,6 +6,17 @@ use crate::observe::{StatusSnapshot, ThrottleNow};
 
 /// The sentence.
 pub fn sentence(status: &StatusSnapshot) -> String {
+    if status.phase == "postponed" {
+        let whom = if status.postponed {
+            "the operator until `cut-over`"
+        } else {
+            "its flag file, or until `cut-over`"
+        };
+        return format!(
+            "All is ready since {}; the cut-over is held back by {whom}.",
+            ago(status.phase_s)
+        );
+    }
     // A wait of the workflow (a lock, the operator's word) is nearer to the cause than a throttle:
     // with the copy over, nobody is stopped by the throttle.
     if let Some(wait) = status.waits.first() {
@@ -22,17 +33,6 @@ pub fn sentence(status: &StatusSnapshot) -> String {
             status.phase,
             wait.what,
             ago(wait.for_s)
-        );
-    }
-    if status.phase == "postponed" {
-        let whom = if status.postponed {
-            "the operator until `cut-over`"
-        } else {
-            "its flag file, or until `cut-over`"
-        };
-        return format!(
-            "All is ready since {}; the cut-over is held back by {whom}.",
-            ago(status.phase_s)
         );
     }
     if status.phase == "cut-over" {

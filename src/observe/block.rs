@@ -1,7 +1,7 @@
 //! What the live block says: some lines of at most 79 characters.
 
 use super::status::StatusSnapshot;
-use super::text::{bytes, finish_text, grouped, span};
+use super::text::{bytes, copy_rate, finish_text, grouped, span};
 
 /// Characters of the bar.
 const BAR: usize = 30;
@@ -21,7 +21,7 @@ pub fn lines(status: &StatusSnapshot, columns: usize) -> Vec<String> {
             "  {} of {} rows, {} rows/s",
             grouped(status.rows_copied),
             grouped(status.rows_total),
-            grouped(status.rows_per_s as u64)
+            grouped(copy_rate(status))
         ),
         replay(status),
     ];

@@ -90,7 +90,7 @@ pub fn status_text(status: &StatusSnapshot) -> String {
             grouped(status.rows_copied),
             grouped(status.rows_total),
             status.percent,
-            grouped(status.rows_per_s as u64)
+            grouped(copy_rate(status))
         ),
     );
     if status.rows_verified > 0 {
@@ -150,9 +150,22 @@ pub fn status_text(status: &StatusSnapshot) -> String {
     out
 }
 
+/// Rows a second: of the last seconds while the copy runs, of all its time afterwards.
+pub fn copy_rate(status: &StatusSnapshot) -> u64 {
+    let rate = if status.percent < 100.0 {
+        status.rows_per_s
+    } else if status.copy_s > 0.0 {
+        status.rows_copied as f64 / status.copy_s
+    } else {
+        0.0
+    };
+    rate as u64
+}
+
 /// `in 12m 30s to 15m 0s`, or why that is not known.
 pub fn finish_text(status: &StatusSnapshot) -> String {
     match status.forecast {
+        _ if status.phase == "postponed" => "when it may cut over".to_string(),
         Some(forecast) => format!("in {} to {}", span(forecast.p50_s), span(forecast.p90_s)),
         None => "not known yet".to_string(),
     }

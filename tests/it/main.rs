@@ -11,6 +11,7 @@
 
 mod binlog;
 mod connection;
+mod control;
 mod copy;
 mod cutover;
 mod kill;
