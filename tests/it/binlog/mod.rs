@@ -2,6 +2,6 @@
 
 mod closed;
 mod fidelity;
-mod follow;
+pub mod follow;
 mod images;
 mod plain;

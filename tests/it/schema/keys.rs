@@ -1,3 +1,4 @@
+use changeling::key::Key;
 use changeling::mysql::{Purpose, Session};
 use changeling::row::Cell;
 use changeling::schema::{
@@ -5,6 +6,7 @@ use changeling::schema::{
 };
 
 use super::{definition, session};
+use crate::binlog::follow::Follow;
 use crate::support::{TestDb, TestServer, both};
 
 /// Types of key columns, each with values as SQL text.
@@ -246,4 +248,97 @@ async fn cells_are_those_of_the_stored_bytes() {
         session.close().await;
     })
     .await;
+}
+
+/// As many columns as an index may have, but for the number before them.
+const TOGETHER: usize = 15;
+
+/// A key read by a query is the very key that the binlog tells of the same row: for every type, from
+/// the after image of an INSERT and from the before image of a DELETE.
+#[tokio::test]
+async fn a_key_read_by_a_query_is_the_one_in_the_binlog() {
+    both(async |server| {
+        for group in types(server).chunks(TOGETHER) {
+            let db = TestDb::create(server, "keys").await;
+            db.sql(
+                "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00', NAMES utf8mb4",
+            )
+            .await;
+            create_together(&db, group).await;
+            let mut follow = Follow::new(&db, false).await;
+            insert_together(&db, group).await;
+            let inserted = follow.changes().await;
+            let mut session = session(&db, Purpose::Copy).await;
+            let read = read_keys(&mut session, &db).await;
+            db.sql("DELETE FROM t").await;
+            let deleted = follow.changes().await;
+            let inserted = inserted.into_iter().map(|change| change.after.unwrap().key);
+            let deleted = deleted.into_iter().map(|change| change.before.unwrap());
+            assert_eq!(in_order(inserted), read);
+            assert_eq!(in_order(deleted), read);
+            follow.stop().await;
+            session.close().await;
+        }
+    })
+    .await;
+}
+
+async fn create_together(db: &TestDb, group: &[(String, Vec<String>)]) {
+    let columns = group.iter().enumerate().map(|(number, (column, _))| {
+        let default = if column.starts_with("TIMESTAMP") {
+            "DEFAULT '2000-01-01'"
+        } else {
+            ""
+        };
+        format!("k{number} {column} NOT NULL {default}, ")
+    });
+    let names: Vec<String> = (0..group.len())
+        .map(|number| format!(", k{number}"))
+        .collect();
+    db.sql(format!(
+        "CREATE TABLE t (n INT NOT NULL, {} PRIMARY KEY (n{})) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+        columns.collect::<String>(),
+        names.concat()
+    ))
+    .await;
+}
+
+/// As many rows as the type with the most values has; the others begin again.
+async fn insert_together(db: &TestDb, group: &[(String, Vec<String>)]) {
+    let most = group.iter().map(|(_, values)| values.len()).max().unwrap();
+    let rows: Vec<String> = (0..most)
+        .map(|row| {
+            let values = group
+                .iter()
+                .map(|(_, values)| format!(", {}", values[row % values.len()]));
+            format!("({row}{})", values.collect::<String>())
+        })
+        .collect();
+    db.sql(format!("INSERT INTO t VALUES {}", rows.join(", ")))
+        .await;
+}
+
+async fn read_keys(session: &mut Session, db: &TestDb) -> Vec<Key> {
+    let key = key(session, db, "t").await;
+    let list: Vec<String> = key.columns.iter().map(select_expression).collect();
+    let sql = format!("SELECT {} FROM `{}`.t", list.join(", "), db.name);
+    let rows = session.query_binary(&sql).await.unwrap();
+    in_order(rows.into_iter().map(|row| {
+        let cells = key
+            .columns
+            .iter()
+            .zip(row.unwrap())
+            .map(|(column, value)| key_cell_from_value(column, value).unwrap());
+        Key(cells.collect())
+    }))
+}
+
+/// By the number before the other columns.
+fn in_order(keys: impl Iterator<Item = Key>) -> Vec<Key> {
+    let mut keys: Vec<Key> = keys.collect();
+    keys.sort_by_key(|key| match key.0[0] {
+        Cell::Int(number) => number,
+        _ => panic!("{key:?}"),
+    });
+    keys
 }
