@@ -10,6 +10,7 @@ pub mod lint;
 pub mod migrate;
 mod run;
 pub mod values;
+pub mod verify;
 
 use std::ffi::OsString;
 
@@ -72,6 +73,9 @@ pub enum Command {
     /// List the tables that runs have left, with age and size, and remove those named
     #[command(disable_help_flag = true)]
     Cleanup(Box<cleanup::CleanupArgs>),
+    /// Compare two tables chunk by chunk, on one server or on two
+    #[command(disable_help_flag = true)]
+    Verify(Box<verify::VerifyArgs>),
     /// Say what in migration files destroys data, blocks, or breaks the deployed application
     #[command(disable_help_flag = true)]
     Lint(lint::LintArgs),

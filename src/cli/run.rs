@@ -71,6 +71,7 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
         Command::Migrate(arguments) => migrate(*arguments, screen).await,
         Command::Ctl(arguments) => plain(arguments.run().await),
         Command::Cleanup(arguments) => plain(arguments.run().await),
+        Command::Verify(arguments) => plain(arguments.run().await),
         Command::Lint(arguments) => plain(
             arguments
                 .run(&mut std::io::stdout().lock())

@@ -3,6 +3,7 @@
 //! A story hands engines their channels and waits for them; it has no SQL of its own.
 
 mod checkpointer;
+mod compare;
 mod desk;
 mod ending;
 mod engines;
@@ -13,6 +14,7 @@ mod prepare;
 mod proof;
 mod run;
 
+pub use compare::{Compared, compare};
 pub use ending::{Ending, OriginalTable};
 pub use migrate::{Outcome, migrate};
 pub use run::Run;

@@ -1,0 +1,108 @@
+//! Compares two tables chunk by chunk, of one server or of two. Changes nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::chunk::LowWatermark;
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::mysql::{Purpose, Server};
+use crate::names::TableName;
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::schema::{self, ColumnMap, ColumnMoves, MigrationKey, TableDefinition};
+use crate::tunables::Tunables;
+use crate::verify::{self, Comparison, NoReplay, VerifyPlan};
+use crate::walk::{Controls, Part};
+
+/// What a comparison covered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// Rows of the first table.
+    pub rows: u64,
+    /// Columns that only the first table has.
+    pub only_first: Vec<String>,
+    /// Columns that only the second table has.
+    pub only_second: Vec<String>,
+}
+
+/// Compares the columns that both tables have, by name. `second_server` is where the second table is, if
+/// not on the first one's server.
+///
+/// # Errors
+/// [`FailureKind::Difference`] with rows and columns named; [`FailureKind::Refused`] if a table is
+/// missing or no key pairs their rows; what a server answered.
+pub async fn compare(
+    server: &Server,
+    first: &TableName,
+    second_server: Option<&Server>,
+    second: &TableName,
+    workers: usize,
+    stop: &CancellationToken,
+) -> Result<Compared> {
+    let one = definition(server, first).await?;
+    let other = definition(second_server.unwrap_or(server), second).await?;
+    let map = ColumnMap::build(&one, &other, &ColumnMoves::default())?;
+    let key = MigrationKey::choose(&one, &other, &map).map_err(|reasons| {
+        Failure::new(
+            FailureKind::Refused,
+            format!(
+                "no key pairs the rows of {first} and {second}: {}",
+                reasons.join("; ")
+            ),
+        )
+        .remedy("both tables need a NOT NULL unique key with the same columns")
+    })?;
+    let names = |columns: &[schema::Column]| columns.iter().map(|c| c.name.clone()).collect();
+    let (only_first, only_second) = (names(&map.dropped), names(&map.added));
+    let progress = Arc::new(Progress::default());
+    let plan = VerifyPlan {
+        server: server.clone(),
+        target_server: second_server.cloned(),
+        comparison: Arc::new(Comparison::new(
+            server.facts(),
+            &one,
+            &other,
+            Arc::new(map),
+            Arc::new(key),
+        )),
+        settle: Arc::new(NoReplay),
+        row_bytes_estimate: one.row_bytes_estimate,
+    };
+    let tunables = watch::Sender::new(Tunables {
+        copy_workers: workers,
+        ..Tunables::default()
+    });
+    let pace = watch::Sender::new(Pace::default());
+    let controls = Controls {
+        pace: pace.subscribe(),
+        tunables: tunables.subscribe(),
+        cancel: stop.clone(),
+    };
+    let watermark = watch::Sender::new(LowWatermark::default());
+    let end = verify::run(plan, Part::All(None), controls, progress.clone(), watermark).await?;
+    if !end.finished {
+        return Err(super::run::stopped());
+    }
+    Ok(Compared {
+        rows: progress.rows_verified.get(),
+        only_first,
+        only_second,
+    })
+}
+
+async fn definition(server: &Server, name: &TableName) -> Result<TableDefinition> {
+    let mut session = server.session(Purpose::Monitor).await?;
+    let found = schema::load::load(&mut session, name)
+        .await
+        .doing(|| format!("read the definition of {name}"))?;
+    session.close().await;
+    found.ok_or_else(|| {
+        Failure::new(
+            FailureKind::Refused,
+            format!("{name} does not exist on {}", server.address()),
+        )
+        .remedy("check schema and table")
+    })
+}
