@@ -43,7 +43,16 @@ pub async fn compare(
 ) -> Result<Compared> {
     let one = definition(server, first).await?;
     let other = definition(second_server.unwrap_or(server), second).await?;
-    let map = ColumnMap::build(&one, &other, &ColumnMoves::default())?;
+    let missing = |from: &TableDefinition, to: &TableDefinition| -> Vec<String> {
+        let names = from.columns.iter().map(|column| column.name.clone());
+        names.filter(|name| to.column(name).is_none()).collect()
+    };
+    let moves = ColumnMoves {
+        dropped: missing(&one, &other),
+        added: missing(&other, &one),
+        ..ColumnMoves::default()
+    };
+    let map = ColumnMap::build(&one, &other, &moves)?;
     let key = MigrationKey::choose(&one, &other, &map).map_err(|reasons| {
         Failure::new(
             FailureKind::Refused,
