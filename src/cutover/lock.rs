@@ -23,13 +23,15 @@ pub(super) struct Lock<'a> {
 }
 
 impl Lock<'_> {
-    /// Locks both tables and applies everything that was written to the original before.
+    /// Locks both tables and applies everything that was written to the original before. `keeper`: a
+    /// session whose locks are given back with the holder's when the marker does not come in time.
     ///
     /// # Errors
     /// The failure of a step; `log` has the step. The lock may be held or not.
     pub async fn hold<C: LastChanges>(
         &self,
         holder: &mut Session,
+        keeper: Option<&mut Session>,
         watch: &mut Session,
         changes: &C,
         log: &mut Log,
@@ -46,8 +48,13 @@ impl Lock<'_> {
         log.begin(Step::Marker);
         let marker = changes.marker(until.into_std());
         released_after(until, marker, async {
-            // An error shows again when the protocol unlocks.
+            // All locks, also on tables that nobody else uses: somebody may wait for a global lock, and
+            // the marker and all writers of the server for that. An error shows again when the protocol
+            // unlocks.
             let _ = unlock(holder).await;
+            if let Some(keeper) = keeper {
+                let _ = unlock(keeper).await;
+            }
             log.released();
         })
         .await?;

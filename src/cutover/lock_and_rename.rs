@@ -67,7 +67,7 @@ impl LockAndRename {
             until,
         };
         let prepared = lock
-            .hold(&mut self.holder, &mut self.watch, changes, log)
+            .hold(&mut self.holder, None, &mut self.watch, changes, log)
             .await;
         if let Err(failure) = prepared {
             let over = Instant::now() >= until;

@@ -172,8 +172,9 @@ impl Sentry {
             lock_until: asked + lock_wait,
             until,
         };
+        let keeper = Some(&mut self.keeper);
         let held = lock
-            .hold(&mut self.holder, &mut self.watch, changes, log)
+            .hold(&mut self.holder, keeper, &mut self.watch, changes, log)
             .await;
         let end = match held {
             Ok(()) => self.swap(&plan.names, &sorted, changes, until, log).await,
@@ -349,6 +350,7 @@ impl Lead<'_> {
         let arrived = changes.arrived_since_marker(self.until.into_std());
         let late = released_after(self.until, arrived, async {
             self.end_rename().await;
+            let _ = unlock(self.keeper).await;
             log.released();
         })
         .await?;
