@@ -6,8 +6,8 @@ use mysql_async::Row;
 
 use super::event::Xid;
 use crate::coordinates::Coordinates;
-use crate::failure::{Context, ErrorClass, Failure, Result};
-use crate::mysql::{Purpose, Server, Session};
+use crate::failure::{Context, Failure, Result};
+use crate::mysql::{Facts, Purpose, Server, Session};
 
 /// The coordinates from which a stream gives everything that is not yet committed and visible.
 ///
@@ -59,14 +59,15 @@ async fn look_for_prepared(session: &mut Session) -> Result<Option<Vec<Xid>>> {
         // Those that a restart has brought back are not counted, but shown.
         Ok(rows) if rows.is_empty() && used.is_some_and(|(_, times)| times == 0) => Ok(None),
         Ok(rows) => Ok(Some(rows.into_iter().filter_map(xid).collect())),
-        Err(failure) if failure.class() == Some(ErrorClass::Refused) => {
+        Err(failure) if failure.is_disconnected() || failure.is_transient() => Err(failure),
+        // MySQL gives its general XA error (1401) to accounts without XA_RECOVER_ADMIN.
+        Err(failure) => {
             tracing::debug!(
                 event = "xa_recover_refused",
                 "cannot see prepared XA transactions: {failure}"
             );
             Ok(Some(Vec::new()))
         }
-        Err(failure) => Err(failure),
     }
 }
 
@@ -82,23 +83,89 @@ fn xid((format, global, branch, data): (i64, usize, usize, Vec<u8>)) -> Option<X
 /// How long the server keeps binlogs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
-    /// Until they are this old.
+    /// Until they are this old; what is needed is as old as the last applied transaction.
     Age(Duration),
     /// Until somebody purges them.
     Forever,
-    /// Not known: a managed server purges on its own.
+    /// Not known: by their size, or as a managed service sees fit.
     Unknown,
 }
 
 /// How long the server keeps its binlogs, as its variables say.
-///
-/// # Errors
-/// What the server answered.
-pub async fn retention(session: &mut Session) -> Result<Retention> {
-    let facts = session.server().facts().clone();
+pub fn retention(facts: &Facts) -> Retention {
+    const DAY_S: f64 = 86_400.0;
+    // Amazon RDS purges on its own, whatever the variables say; its servers live below this folder.
+    let managed = facts
+        .variable("basedir")
+        .is_some_and(|folder| folder.starts_with("/rdsdbbin"));
+    if managed
+        || facts
+            .number("max_binlog_total_size")
+            .is_some_and(|bytes| bytes > 0)
+    {
+        return Retention::Unknown;
+    }
+    let never = facts.variable("binlog_expire_logs_auto_purge").is_some()
+        && !facts.is_on("binlog_expire_logs_auto_purge");
+    // Before MySQL 8.0 and MariaDB 10.6 there were days only.
     let seconds = facts.number("binlog_expire_logs_seconds").unwrap_or(0);
-    Ok(match seconds {
-        0 => Retention::Forever,
-        seconds => Retention::Age(Duration::from_secs(seconds)),
+    let days = facts
+        .variable("expire_logs_days")
+        .and_then(|days| days.parse::<f64>().ok())
+        .unwrap_or(0.0);
+    if never || (seconds == 0 && days <= 0.0) {
+        return Retention::Forever;
+    }
+    Retention::Age(match seconds {
+        0 => Duration::from_secs_f64(days * DAY_S),
+        seconds => Duration::from_secs(seconds),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(variables: &[(&str, &str)], expected: Retention) {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
+        assert_eq!(retention(&Facts::new("8.0.36", variables)), expected);
+    }
+
+    #[test]
+    fn retention_is_what_the_variables_say() {
+        let day = Retention::Age(Duration::from_secs(86_400));
+        check(&[("binlog_expire_logs_seconds", "86400")], day);
+        check(
+            &[
+                ("binlog_expire_logs_seconds", "86400"),
+                ("expire_logs_days", "1.000000"),
+            ],
+            day,
+        );
+        check(&[("expire_logs_days", "1")], day);
+        check(
+            &[
+                ("expire_logs_days", "0"),
+                ("binlog_expire_logs_seconds", "0"),
+            ],
+            Retention::Forever,
+        );
+        check(
+            &[
+                ("binlog_expire_logs_seconds", "9"),
+                ("binlog_expire_logs_auto_purge", "OFF"),
+            ],
+            Retention::Forever,
+        );
+        check(
+            &[
+                ("binlog_expire_logs_seconds", "9"),
+                ("max_binlog_total_size", "1000"),
+            ],
+            Retention::Unknown,
+        );
+        check(&[("basedir", "/rdsdbbin/mysql-8.0/")], Retention::Unknown);
+    }
 }

@@ -18,6 +18,13 @@ use tokio_util::sync::CancellationToken;
 use crate::support::wait::PATIENCE;
 use crate::support::{TestDb, eventually};
 
+/// Tests that change the global state of `mysql-minimal`, `mysql-nogtid` and `mariadb-minimal`, which no
+/// others use, go one by one.
+pub async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    ALONE.lock().await
+}
+
 /// Keeps all events.
 #[derive(Default)]
 pub struct Collect {
@@ -167,6 +174,11 @@ impl Follow {
             (!position.is_empty()).then_some(())
         })
         .await;
+    }
+
+    /// A new session for markers, after the server has gone.
+    pub async fn reopen(&mut self) {
+        self.session = self.feed.server.session(Purpose::Monitor).await.unwrap();
     }
 
     /// One more reader of the same, from other coordinates.

@@ -6,7 +6,7 @@ use changeling::key::Key;
 use changeling::row::Cell;
 use changeling::schema::MigrationKey;
 
-use super::follow::{Follow, Setup};
+use super::follow::{Follow, Setup, alone};
 use crate::support::server::{TestServer, server};
 use crate::support::{TestDb, both};
 
@@ -249,6 +249,7 @@ async fn prepare(db: &TestDb, xid: &str, statement: &str) {
 /// passes them meanwhile.
 #[tokio::test]
 async fn xa_transactions() {
+    let _alone = alone().await;
     for name in ["mysql-minimal", "mysql-nogtid", "mariadb-minimal"] {
         println!("-- on {name}");
         let db = TestDb::create(server(name), "images").await;
@@ -257,9 +258,11 @@ async fn xa_transactions() {
         // Prepared before the start: nothing comes before it is resolved.
         prepare(&db, &xid("z"), "INSERT INTO t VALUES (9, 9)").await;
         let mut follow = Follow::new(&db, true).await;
+        follow.streaming().await;
+        db.sql("INSERT INTO t VALUES (8, 8)").await;
         let (_, changes) =
             tokio::join!(db.sql(format!("XA COMMIT {}", xid("z"))), follow.changes());
-        assert_eq!(changes, []);
+        assert_eq!(shown(&changes), [(None, Some(key(8)), true)]);
         let start = follow.received();
         prepare(&db, &xid("a"), "INSERT INTO t VALUES (1, 1)").await;
         prepare(&db, &xid("b"), "INSERT INTO t VALUES (2, 2)").await;

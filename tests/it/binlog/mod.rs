@@ -4,4 +4,5 @@ mod closed;
 mod fidelity;
 pub mod follow;
 mod images;
+mod outages;
 mod plain;
