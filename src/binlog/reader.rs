@@ -233,7 +233,8 @@ impl Reader {
                 "the coordinates are not of this server's binlog: start the migration again",
             )),
             None if failure.is_disconnected() => Ok(failure),
-            None => Err(failure),
+            None => Err(failure
+                .remedy("check the account's privileges (REPLICATION SLAVE) and the server's log")),
         }
     }
 

@@ -114,6 +114,8 @@ impl From<mysql_async::Error> for Failure {
 
 /// The server refuses to send its binlog, or ends sending it; why is in the text alone.
 pub const ER_BINLOG_DUMP_FAILED: u16 = 1236;
+/// MariaDB: another client with the same server id asked for the binlog.
+const ER_SLAVE_SAME_ID: u16 = 4052;
 
 /// Why a server refuses to send its binlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +128,12 @@ pub enum DumpRefusal {
     Other,
 }
 
-/// What error 1236 means: its number stands for many things that only the text tells apart (seen on
+/// What error 1236 means (and MariaDB's 4052): its number stands for many things that only the text tells apart (seen on
 /// MySQL 9.7 and MariaDB 10.11; the older words are from the sources of MySQL 5.7 and 8.0).
 pub fn dump_refusal(failure: &Failure) -> Option<DumpRefusal> {
+    if failure.code() == Some(ER_SLAVE_SAME_ID) {
+        return Some(DumpRefusal::DuplicateServerId);
+    }
     if failure.code() != Some(ER_BINLOG_DUMP_FAILED) {
         return None;
     }
