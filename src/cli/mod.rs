@@ -8,6 +8,7 @@ pub mod enums;
 pub mod gh_ost;
 pub mod lint;
 pub mod migrate;
+pub mod pages;
 mod run;
 pub mod values;
 pub mod verify;
@@ -79,6 +80,12 @@ pub enum Command {
     /// Say what in migration files destroys data, blocks, or breaks the deployed application
     #[command(disable_help_flag = true)]
     Lint(lint::LintArgs),
+    /// Print the completions of a shell
+    #[command(disable_help_flag = true)]
+    Completions(pages::CompletionsArgs),
+    /// Print a manual page, or write all of them into a folder
+    #[command(disable_help_flag = true)]
+    Man(pages::ManArgs),
 }
 
 /// Reads the program's arguments; `Err` is what clap wants to print, help and version included.

@@ -77,6 +77,16 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
                 .run(&mut std::io::stdout().lock())
                 .map(ExitCode::from),
         ),
+        Command::Completions(arguments) => plain(
+            arguments
+                .run(&mut std::io::stdout().lock())
+                .map(|()| ExitCode::SUCCESS),
+        ),
+        Command::Man(arguments) => plain(
+            arguments
+                .run(&mut std::io::stdout().lock())
+                .map(|()| ExitCode::SUCCESS),
+        ),
     }
 }
 
