@@ -1,6 +1,6 @@
 //! What was received and is not yet in the ghost.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::ledger::{Ledger, Mark};
-use super::window::Window;
+use super::window::{KeyBytes, Window};
 use crate::change::{BinlogEvent, ChangeSink, HEARTBEAT, now_micros};
 use crate::coordinates::Coordinates;
 use crate::failure::{Failure, Result};
@@ -77,6 +77,8 @@ struct State {
     locked: Window,
     locked_until: Instant,
     locked_pause: Duration,
+    /// Keys in flight that were locked before.
+    locked_before: HashSet<KeyBytes>,
     in_flight_rows: usize,
     in_flight_bytes: usize,
     /// Row changes received so far, each delivery counted.
@@ -88,8 +90,9 @@ struct State {
     heartbeat_applied: Option<(u64, Duration)>,
 }
 
-/// The first and the longest pause before rows that somebody has locked are tried again.
-const LOCKED_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The first and the longest pause before rows that somebody has locked are tried again: the pause grows
+/// while the same rows stay locked.
+const LOCKED_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 impl State {
     fn rows(&self) -> usize {
@@ -127,6 +130,7 @@ impl Backlog {
                 locked: Window::default(),
                 locked_until: Instant::now(),
                 locked_pause: LOCKED_PAUSE.0,
+                locked_before: HashSet::new(),
                 in_flight_rows: 0,
                 in_flight_bytes: 0,
                 changes: 0,
@@ -182,6 +186,19 @@ impl Backlog {
         self.work.notified().await;
     }
 
+    /// Whether there is something to apply now, besides what was left behind.
+    pub fn is_ready(&self) -> bool {
+        let state = self.lock();
+        !state.closed.is_empty() || !state.open.is_empty()
+    }
+
+    /// Whether so little waits that more may come before the next flush: no window is full, and fewer
+    /// rows than this wait.
+    pub fn is_little(&self, rows: usize) -> bool {
+        let state = self.lock();
+        state.closed.is_empty() && state.open.len() < rows
+    }
+
     /// When rows that were left behind are due, if there are any; they come without a notice.
     pub fn left_behind_until(&self) -> Option<Instant> {
         /// Open chunks end within their chunk time: a poll.
@@ -211,6 +228,7 @@ impl Backlog {
             } else {
                 state.locked.split_off(|key| window.get(key).is_some())
             };
+            state.locked_before = locked.rows().map(|(key, _)| key.clone()).collect();
             State::absorb(&mut state.ledger, &mut window, locked);
             state.in_flight_rows = window.len();
             state.in_flight_bytes = window.bytes();
@@ -266,11 +284,13 @@ impl Backlog {
         }
         state.in_flight_rows = 0;
         state.in_flight_bytes = 0;
-        if locked.is_empty() && state.locked.is_empty() {
-            state.locked_pause = LOCKED_PAUSE.0;
-        } else if !locked.is_empty() {
+        let before = std::mem::take(&mut state.locked_before);
+        if !locked.is_empty() {
+            state.locked_pause = match locked.rows().any(|(key, _)| before.contains(key)) {
+                true => (state.locked_pause * 2).min(LOCKED_PAUSE.1),
+                false => LOCKED_PAUSE.0,
+            };
             state.locked_until = Instant::now() + state.locked_pause;
-            state.locked_pause = (state.locked_pause * 2).min(LOCKED_PAUSE.1);
             // No row is both here and in what is already locked: `take` took those along.
             for (key, row) in locked.into_rows() {
                 if let Some(place) = state.locked.absorb_row(key, row) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::change::{After, RowChange};
 use crate::chunk::Chunk;
 use crate::coordinates::Step;
-use crate::replay::window::{FinalState, KeyBytes};
+use crate::replay::window::FinalState;
 use crate::row::Cell;
 
 const KEYS: i64 = 6;

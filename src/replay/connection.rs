@@ -121,6 +121,12 @@ impl Connection {
         let mut session = self.server.session(Purpose::Apply).await?;
         session.set_limit(STATEMENT_LIMIT);
         self.take_place(&mut session, cancel).await?;
+        if self.server.facts().share_lock_nowait().is_none() {
+            // Rows that somebody has locked cannot be refused at once: the least wait there is.
+            session
+                .execute("SET SESSION innodb_lock_wait_timeout = 1")
+                .await?;
+        }
         if self.server.facts().can_compress_transactions() {
             // Needs a privilege that not every account has, and is nothing but a saving.
             let compressed = session

@@ -68,6 +68,19 @@ impl DirtyKeys {
         }
     }
 
+    /// What is recorded, which stays.
+    pub fn look(&self) -> Dirty {
+        let inner = self.lock();
+        Dirty {
+            keys: inner
+                .keys
+                .iter()
+                .filter_map(|key| Key::from_bytes(key))
+                .collect(),
+            overflow: inner.overflow,
+        }
+    }
+
     /// How many keys are recorded.
     pub fn len(&self) -> usize {
         self.lock().keys.len()
@@ -76,6 +89,19 @@ impl DirtyKeys {
     /// Whether nothing is recorded.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Forgets some keys.
+    pub(super) fn remove<'a>(&self, keys: impl Iterator<Item = &'a KeyBytes>) {
+        let mut inner = self.lock();
+        if inner.keys.is_empty() {
+            return;
+        }
+        for key in keys {
+            if inner.keys.remove(key) {
+                inner.bytes -= KEY_BYTES + key.len();
+            }
+        }
     }
 
     pub(super) fn add<'a>(&self, keys: impl Iterator<Item = &'a KeyBytes>) {
@@ -113,5 +139,10 @@ mod tests {
         let found = dirty.drain();
         assert_eq!((found.keys.len(), found.overflow), (2, true));
         assert!(!dirty.drain().overflow);
+        dirty.add(keys[..2].iter());
+        dirty.remove(keys[1..].iter());
+        assert_eq!(dirty.look().keys, [Key(vec![Cell::Int(0)])]);
+        dirty.add(keys[1..2].iter());
+        assert_eq!((dirty.len(), dirty.drain().overflow), (2, false));
     }
 }

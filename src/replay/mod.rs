@@ -168,18 +168,22 @@ impl Replay {
     }
 
     /// Keys of rows of the ghost that stood in the way of others and are gone, since evictions are
-    /// watched: stale rows, whose own changes were still to come, or genuine duplicates.
+    /// watched: stale rows, whose own changes were still to come, or genuine duplicates. A key leaves the
+    /// set when a change of its own is applied in a later flush; so all rows that are really missing are
+    /// among these, and some that are back.
     pub fn evicted(&self) -> &DirtyKeys {
         &self.evicted
     }
 
-    /// Keys of the rows of the last windows, the newest last, a few thousand: for a last look under lock.
+    /// Keys of the rows of the last windows, a few thousand, and of all rows that had to go for others and
+    /// may be missing ([`Replay::evicted`]); what deserves a last look under the lock most comes last.
     pub fn keys_of_last_windows(&self) -> Vec<Key> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent
             .iter()
             .flatten()
             .filter_map(|key| Key::from_bytes(key))
+            .chain(self.evicted.look().keys)
             .collect()
     }
 
@@ -285,24 +289,24 @@ impl Replay {
                     return Ok(());
                 }
             }
-            let due = self.backlog.left_behind_until();
-            tokio::select! {
-                () = self.backlog.wait_for_work() => {}
-                () = until(due) => {}
-                _ = suspended.changed() => continue,
-                () = cancel.cancelled() => return Ok(()),
-            }
-            if self.backlog.rows() < GATHER_ROWS {
+            if !self.backlog.is_ready() {
+                let due = self.backlog.left_behind_until();
                 tokio::select! {
-                    () = tokio::time::sleep(GATHER) => {}
+                    () = self.backlog.wait_for_work() => {}
+                    () = until(due) => {}
+                    _ = suspended.changed() => continue,
                     () = cancel.cancelled() => return Ok(()),
                 }
             }
-            while !*suspended.borrow() {
-                let window = self.backlog.take();
-                if window.is_empty() {
-                    break;
+            if self.backlog.is_little(GATHER_ROWS) {
+                tokio::select! {
+                    () = tokio::time::sleep(GATHER) => {}
+                    _ = suspended.changed() => continue,
+                    () = cancel.cancelled() => return Ok(()),
                 }
+            }
+            let window = self.backlog.take();
+            if !window.is_empty() {
                 self.flush_by_own(connections, window, cancel).await?;
             }
         }
@@ -361,6 +365,8 @@ impl Replay {
             retries: &self.progress.retries,
             cancel,
         };
+        // Before the flush: an eviction in it counts, whatever the row's own change in it did before.
+        self.evicted.remove(window.rows().map(|(key, _)| key));
         let flushed = match flush.run(hands, &window).await {
             Ok(flushed) => flushed,
             Err(stop) => {

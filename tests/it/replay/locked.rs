@@ -59,6 +59,7 @@ async fn a_locked_row_holds_up_only_itself() {
         rig.feed([update(5, None), update(1500, None)]);
         rig.settle().await;
         assert!(rig.applied() > first);
+        assert_eq!(rig.progress.changes_applied.get(), 2004);
         assert_same_rows(&db, "t", "_t_gho").await;
         rig.stop().await;
     })
