@@ -26,6 +26,7 @@ pub async fn create(
     alter: &AlterStatement,
 ) -> Result<AlterStatement> {
     stays_within_table(alter)?;
+    reads_the_same(session, alter).await?;
     // Names in an expression, as of a sequence, belong to the default database.
     session
         .execute(&format!("USE {}", quote::ident(&copy.schema)))
@@ -79,6 +80,24 @@ pub fn stays_within_table(alter: &AlterStatement) -> Result<()> {
         )
         .remedy("run this clause with the server's own ALTER TABLE")),
     }
+}
+
+/// Refuses an ALTER that the server would split otherwise: its `sql_mode` changes what quotes and
+/// backslashes mean, and a clause could hide in what was taken for a string.
+///
+/// # Errors
+/// Refused; what the server answered.
+pub async fn reads_the_same(session: &mut Session, alter: &AlterStatement) -> Result<()> {
+    let sql_mode: String = session.one("SELECT @@SESSION.sql_mode").await?;
+    let there = AlterStatement::parse_in(&alter.to_string(), Dialect::of_sql_mode(&sql_mode));
+    if there.is_ok_and(|there| there == *alter) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureKind::Refused,
+        format!("under the server's sql_mode ({sql_mode}) the ALTER has another meaning"),
+    )
+    .remedy("write it without backslashes and double quotes"))
 }
 
 /// An ALTER without a change in it.

@@ -9,12 +9,15 @@
 pub struct Dialect {
     /// Whether a backslash in a string escapes: no under `sql_mode` NO_BACKSLASH_ESCAPES.
     pub backslash_escapes: bool,
+    /// Whether `"…"` is a name, in which nothing escapes: under `sql_mode` ANSI_QUOTES.
+    pub ansi_quotes: bool,
 }
 
 impl Default for Dialect {
     fn default() -> Self {
         Dialect {
             backslash_escapes: true,
+            ansi_quotes: false,
         }
     }
 }
@@ -22,10 +25,14 @@ impl Default for Dialect {
 impl Dialect {
     /// The dialect of a `sql_mode`.
     pub fn of_sql_mode(sql_mode: &str) -> Dialect {
-        Dialect {
-            backslash_escapes: !sql_mode
+        let has = |wanted: &str| {
+            sql_mode
                 .split(',')
-                .any(|mode| mode.eq_ignore_ascii_case("NO_BACKSLASH_ESCAPES")),
+                .any(|mode| mode.eq_ignore_ascii_case(wanted))
+        };
+        Dialect {
+            backslash_escapes: !has("NO_BACKSLASH_ESCAPES"),
+            ansi_quotes: has("ANSI_QUOTES"),
         }
     }
 }
@@ -153,7 +160,7 @@ impl<'a> Lexer<'a> {
             '"' => quoted(
                 rest,
                 '"',
-                self.dialect.backslash_escapes,
+                self.dialect.backslash_escapes && !self.dialect.ansi_quotes,
                 TokenKind::DoubleQuoted,
             ),
             '\'' => quoted(
@@ -280,8 +287,10 @@ mod tests {
         );
         check("'a", &[(Unclosed, "'a")]);
         check(r"`a\`b", &[(Backticked, r"`a\`"), (Word, "b")]);
-        let plain = Dialect::of_sql_mode("ANSI,NO_BACKSLASH_ESCAPES");
+        let plain = Dialect::of_sql_mode("REAL_AS_FLOAT,NO_BACKSLASH_ESCAPES");
         assert_eq!(tokens(r"'a\'b", plain)[0].text, r"'a\'");
+        let ansi = Dialect::of_sql_mode("ANSI_QUOTES,ANSI");
+        assert_eq!(tokens(r#""a\"'b\''"#, ansi)[0].text, r#""a\""#);
     }
 
     #[test]

@@ -9,7 +9,13 @@ use crate::names::Names;
 use crate::schema::{ColumnMap, ColumnMoves, MigrationKey, TableDefinition};
 
 /// Findings with which a scratch table cannot be made, or would say nothing.
-const UNASKABLE: [&str; 4] = ["read-only", "name-too-long", "ignore", "no-change"];
+const UNASKABLE: [&str; 5] = [
+    "read-only",
+    "name-too-long",
+    "ignore",
+    "no-change",
+    "sql-mode",
+];
 
 /// Asks the server about the ALTER, and looks for the migration key.
 ///

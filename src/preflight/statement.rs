@@ -1,8 +1,8 @@
 //! The ALTER's text: clauses that a copy of the table cannot do, or that mean nothing here.
 
 use super::finding::{Finding, Findings};
-use crate::alter::{AlterStatement, Clause, ClauseKind};
-use crate::failure::{ErrorClass, Result};
+use crate::alter::{AlterStatement, Clause, ClauseKind, copy_table};
+use crate::failure::{ErrorClass, FailureKind, Result};
 use crate::mysql::{Session, quote};
 use crate::names::Names;
 
@@ -42,6 +42,13 @@ pub async fn check(
         } else if let Some(finding) = judge(clause) {
             findings.push(finding);
         }
+    }
+    if let Err(failure) = copy_table::reads_the_same(session, alter).await {
+        if failure.kind() != FailureKind::Refused {
+            return Err(failure);
+        }
+        let remedy = failure.remedy_text().unwrap_or_default();
+        findings.push(Finding::refuse("sql-mode", failure.cause(), remedy));
     }
     if alter.sql_for(&names.original).is_none() {
         findings.push(Finding::refuse(

@@ -269,3 +269,63 @@ async fn a_refused_alter_leaves_no_ghost() {
     })
     .await;
 }
+
+/// The program reads quotes and backslashes as the server does by default; under another `sql_mode` only
+/// what means the same is taken.
+#[tokio::test]
+async fn an_alter_that_reads_otherwise_is_refused() {
+    both(async |server| {
+        let db = TestDb::create(server, "ghost").await;
+        db.sql(
+            "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(20) DEFAULT 'x\\\\y', KEY k (a) COMMENT 'a\\\\b\\'c')",
+        )
+        .await;
+        let mut session = session(&db, Purpose::Ddl).await;
+        session
+            .execute("SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT'")
+            .await
+            .unwrap();
+        let original = definition(&mut session, &db, "t").await;
+        let names = Names::new(&original.name, None, None);
+        for (text, taken) in [
+            (r"ADD b INT COMMENT 'x\', DROP COLUMN a, COMMENT 'y\''", false),
+            (r#"ADD "b" INT COMMENT 'it''s'"#, true),
+        ] {
+            let alter = AlterStatement::parse(text).unwrap();
+            let timing = IndexTiming::AfterCopy;
+            let made = ghost::create(&mut session, &names, &original, &alter, timing).await;
+            assert_eq!(made.is_ok(), taken, "{text}: {made:?}");
+            let Ok(built) = made else { continue };
+            deferred::build(&mut session, &names.ghost, &built.deferred)
+                .await
+                .unwrap();
+            ghost::check_complete(&mut session, &names.ghost, &built.complete_create)
+                .await
+                .unwrap();
+        }
+        let mode: String = session.one("SELECT @@SESSION.sql_mode").await.unwrap();
+        assert!(mode.contains("ANSI_QUOTES") && mode.contains("NO_BACKSLASH_ESCAPES"));
+        session.close().await;
+    })
+    .await;
+}
+
+/// The primary key that MySQL makes by itself where a table has none is a column like others.
+#[tokio::test]
+async fn a_generated_invisible_primary_key_is_kept() {
+    let server = crate::support::server("mysql-primary");
+    let db = TestDb::create(server, "ghost").await;
+    let twin = TestDb::create(server, "twin").await;
+    for db in [&db, &twin] {
+        db.sql("SET SESSION sql_generate_invisible_primary_key = ON")
+            .await;
+        db.sql("CREATE TABLE t (a INT)").await;
+        db.sql("INSERT INTO t VALUES (1), (2)").await;
+    }
+    twin.sql("ALTER TABLE t ADD b INT").await;
+    let built = build(&db, "ADD b INT", IndexTiming::AfterCopy).await;
+    let row_id = built.definition.column("my_row_id").unwrap();
+    assert!(row_id.invisible && row_id.auto_increment());
+    db.sql("RENAME TABLE t TO _t_del, _t_gho TO t").await;
+    assert_eq!(show_create(&db).await, show_create(&twin).await);
+}

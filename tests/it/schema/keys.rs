@@ -7,7 +7,7 @@ use changeling::schema::{
 
 use super::{definition, session};
 use crate::binlog::follow::Follow;
-use crate::support::{TestDb, TestServer, both};
+use crate::support::{TestDb, TestServer, both, server};
 
 /// Types of key columns, each with values as SQL text.
 fn types(server: &TestServer) -> Vec<(String, Vec<String>)> {
@@ -341,4 +341,36 @@ fn in_order(keys: impl Iterator<Item = Key>) -> Vec<Key> {
         _ => panic!("{key:?}"),
     });
     keys
+}
+
+/// Row images have the values of generated columns. (MariaDB has no NOT NULL generated columns.)
+#[tokio::test]
+async fn generated_columns_can_be_keys() {
+    let db = TestDb::create(server("mysql-primary"), "keys").await;
+    for kind in ["VIRTUAL", "STORED"] {
+        db.sql(format!(
+            "CREATE TABLE t (a INT, n INT GENERATED ALWAYS AS (a * 2) {kind} NOT NULL, UNIQUE (n)) ENGINE=InnoDB"
+        ))
+        .await;
+        let mut follow = Follow::new(&db, false).await;
+        db.sql("INSERT INTO t (a) VALUES (1), (2)").await;
+        let inserted = follow.changes().await;
+        let mut session = session(&db, Purpose::Copy).await;
+        let read = read_keys(&mut session, &db).await;
+        db.sql("UPDATE t SET a = a + 10").await;
+        let updated = follow.changes().await;
+        let inserted = inserted.into_iter().map(|change| change.after.unwrap().key);
+        assert_eq!(in_order(inserted), read, "{kind}");
+        let before = updated.iter().map(|change| change.before.clone().unwrap());
+        assert_eq!(in_order(before), read, "{kind}");
+        let after = updated.into_iter().map(|change| change.after.unwrap().key);
+        assert_eq!(
+            in_order(after),
+            read_keys(&mut session, &db).await,
+            "{kind}"
+        );
+        follow.stop().await;
+        session.close().await;
+        db.sql("DROP TABLE t, _t_ghc").await;
+    }
 }
