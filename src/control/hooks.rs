@@ -8,13 +8,15 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::observe::StatusSnapshot;
+use crate::observe::{StatusSnapshot, StatusSource};
 
 /// Moments at which hooks are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,6 +324,27 @@ fn kill_group(group: Option<u32>) {
     }
 }
 
+/// Calls the `status` hooks again and again until the run ends.
+///
+/// # Errors
+/// None: what these hooks say is logged.
+pub async fn call_status(
+    hooks: Hooks,
+    source: Arc<StatusSource>,
+    every: Duration,
+    cancel: CancellationToken,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            () = tokio::time::sleep(every) => {}
+        }
+        hooks
+            .fire(HookEvent::Status, &source.snapshot(), &[])
+            .await?;
+    }
+}
+
 /// What every hook is told, names without prefix.
 fn environment(status: &StatusSnapshot) -> Vec<(String, String)> {
     let (database, table) = status
@@ -449,6 +472,31 @@ mod tests {
             assert!(Instant::now() < deadline, "it survived");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn status_hooks_are_called_again_and_again() {
+        let folder = Folder::new();
+        let out = folder.0.join("out");
+        folder.hook(
+            "status",
+            &format!("echo $CHANGELING_PHASE >> {}; exit 1", out.display()),
+        );
+        let hooks = Hooks::new(Some(folder.0.clone()));
+        let source = controller().0.source().clone();
+        let cancel = CancellationToken::new();
+        let calls = call_status(hooks, source, Duration::from_millis(5), cancel.clone());
+        let watch = async {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while fs::read_to_string(&out).unwrap_or_default().lines().count() < 2 {
+                assert!(Instant::now() < deadline, "not called twice");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            cancel.cancel();
+        };
+        let (called, ()) = tokio::join!(calls, watch);
+        called.unwrap();
+        assert!(fs::read_to_string(&out).unwrap().starts_with("preflight\n"));
     }
 
     #[tokio::test]

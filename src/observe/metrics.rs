@@ -436,6 +436,58 @@ mod tests {
         assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }
 
+    /// All families, with a throttle and everything known.
+    fn families() -> BTreeSet<String> {
+        let source = source();
+        source.checkpoint_written();
+        for micros in [
+            &source.progress.replay_lag_micros,
+            &source.progress.replica_lag_micros,
+        ] {
+            micros.store(1, Ordering::Relaxed);
+        }
+        source.progress.heartbeat_at_micros.set(1);
+        source.attach(crate::throttle::Throttle {
+            pace: tokio::sync::watch::channel(crate::pace::Pace::default()).1,
+            journal: Arc::default(),
+        });
+        let text = render(&source);
+        text.lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .map(String::from)
+            // A forecast needs a run of some seconds.
+            .chain(["p50", "p90"].map(|p| format!("changeling_forecast_{p}_seconds")))
+            .collect()
+    }
+
+    #[test]
+    fn documents_have_the_metrics_there_are() {
+        let families = families();
+        let page = include_str!("../../docs/metrics.md");
+        let documented: BTreeSet<String> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .filter(|name| name.starts_with("changeling_"))
+            .map(String::from)
+            .collect();
+        assert_eq!(documented, families);
+        for (file, text) in [
+            ("alerts.yml", include_str!("../../docs/alerts.yml")),
+            ("grafana.json", include_str!("../../docs/grafana.json")),
+        ] {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            for word in text.split(|c: char| !is_part(c)) {
+                let name = word.trim_end_matches("_bucket");
+                if name.starts_with("changeling_") {
+                    assert!(families.contains(name), "{file} has {name}");
+                }
+            }
+        }
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/grafana.json")).unwrap();
+        assert_eq!(dashboard["panels"].as_array().unwrap().len(), 12);
+    }
+
     #[tokio::test]
     async fn clients_are_answered() {
         let port = bind("127.0.0.1:0").await.unwrap();

@@ -291,7 +291,7 @@ impl StatusSource {
             chunk_rows: progress.chunk_rows.get(),
             chunk_ms: progress.chunk_micros.get() as f64 / 1e3,
             speed: self.speed(),
-            stopped: if copy_is_over(phase) { None } else { stopped },
+            stopped: stopped.filter(|_| is_paced(phase)),
         };
         lock(&self.recorder).push(point);
     }
@@ -407,6 +407,19 @@ impl StatusSource {
 /// What these locks guard is whole at any time, so a panic elsewhere does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the phase's work goes by the throttle's pace.
+fn is_paced(phase: Phase) -> bool {
+    match phase {
+        Phase::Scan | Phase::Copy | Phase::Verify => true,
+        Phase::Preflight
+        | Phase::Prepare
+        | Phase::Indexes
+        | Phase::Postponed
+        | Phase::CutOver
+        | Phase::Finish => false,
+    }
 }
 
 /// Whether the copy has come to its end, by the phase.

@@ -244,6 +244,53 @@ pub async fn sources(server: &Server) -> Result<Vec<Source>> {
         .collect())
 }
 
+/// The primary above a server; the server itself if it replicates nothing.
+///
+/// # Errors
+/// Refused: several sources, or servers that replicate each other, leave open who the primary is.
+/// Otherwise, a server on the way that cannot be asked.
+pub async fn find_primary(server: &Server, account: &ConnectOptions) -> Result<Server> {
+    let undecided = |why: String| {
+        Failure::new(
+            FailureKind::Refused,
+            format!("cannot tell the primary of {}: {why}", server.address()),
+        )
+        .remedy("connect to the primary itself")
+    };
+    let mut seen = BTreeSet::from([server.facts().identity()]);
+    let mut current = server.clone();
+    for _ in 0..DEPTH_MAX {
+        let sources = sources(&current).await?;
+        let source = match sources.as_slice() {
+            [] => return Ok(current),
+            [source] => source,
+            [first, second, ..] => {
+                return Err(undecided(format!(
+                    "{} replicates {}:{} and {}:{}",
+                    current.address(),
+                    first.host,
+                    first.port,
+                    second.host,
+                    second.port
+                )));
+            }
+        };
+        let next = Server::connect(account.at(&source.host, source.port))
+            .await
+            .doing(|| format!("follow {} to its source", current.address()))?;
+        if !seen.insert(next.facts().identity()) {
+            return Err(undecided(format!(
+                "{} is part of a ring of servers that replicate each other",
+                next.address()
+            )));
+        }
+        current = next;
+    }
+    Err(undecided(format!(
+        "more than {DEPTH_MAX} servers lie above it"
+    )))
+}
+
 /// A listed replica that has been proven to be one.
 #[derive(Clone, Debug)]
 pub struct Replica {

@@ -15,7 +15,7 @@ use changeling::names::TableName;
 use changeling::pace::ThrottleReason;
 use changeling::progress::Progress;
 use changeling::supervise::Supervisor;
-use changeling::throttle::{self, Replicas, Throttle, ThrottlePlan, parse_loads};
+use changeling::throttle::{self, Replicas, Throttle, ThrottlePlan, parse_loads, topology};
 use changeling::tunables::Tunables;
 
 use crate::support::wait::PATIENCE;
@@ -176,6 +176,16 @@ async fn hosts_that_do_not_replicate_the_server_are_refused() {
             "127.0.0.1:1: ".to_string(),
         ] {
             assert!(text.contains(&part), "{part} is not in: {text}");
+        }
+        for start in [replica_of(primary), primary] {
+            let start = Server::connect(start.options()).await.unwrap();
+            let found = topology::find_primary(&start, start.options())
+                .await
+                .unwrap();
+            assert_eq!(
+                found.address(),
+                format!("{}:{}", primary.host, primary.port)
+            );
         }
         let right = listed(&[replica_of(primary)]);
         let mut rig = Rig::start(primary, |plan| plan.replicas = Replicas::Listed(right)).await;
