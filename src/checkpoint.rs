@@ -196,6 +196,27 @@ pub fn definition_identity(create_statement: &str) -> String {
     out
 }
 
+/// What a checkpoint table is recognised by, even before anything is in it.
+const TABLE_COMMENT: &str = "changeling checkpoint";
+
+/// Whether a run of this program has made its checkpoint table here. The first table to be made and the
+/// last to go: where it is, the other helper tables are this program's.
+///
+/// # Errors
+/// What the server answered.
+pub async fn is_ours(session: &mut Session, table: &TableName) -> Result<bool> {
+    let comment: Option<String> = session
+        .first(&format!(
+            "SELECT TABLE_COMMENT FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+            quote::string(&table.schema),
+            quote::string(&table.table)
+        ))
+        .await
+        .doing(|| format!("look for {table}"))?;
+    Ok(comment.as_deref() == Some(TABLE_COMMENT))
+}
+
 /// Creates the checkpoint table.
 ///
 /// # Errors
@@ -206,8 +227,9 @@ pub async fn create(session: &mut Session, table: &TableName) -> Result<()> {
             "{OWN_DDL}CREATE TABLE {} (id INT NOT NULL PRIMARY KEY, \
              state LONGTEXT CHARACTER SET utf8mb4 NOT NULL, \
              last_update TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)) \
-             ENGINE=InnoDB",
-            quote::table(table)
+             ENGINE=InnoDB COMMENT={}",
+            quote::table(table),
+            quote::text(TABLE_COMMENT)
         ))
         .await
         .map(drop)

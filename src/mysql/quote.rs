@@ -37,6 +37,13 @@ pub fn string(text: &str) -> String {
     format!("_utf8mb4 {}", hex(text.as_bytes()))
 }
 
+/// A plain `'..'` literal, for places where no expression may stand (comments of tables). For texts of
+/// our own only: without quotes and backslashes, which read differently under different `sql_mode`s.
+pub fn text(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !matches!(c, '\'' | '\\')).collect();
+    format!("'{plain}'")
+}
+
 /// `x'..'`: binary bytes.
 pub fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2 + 3);

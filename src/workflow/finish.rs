@@ -92,7 +92,8 @@ async fn remove(run: &Run) -> bool {
     }
 }
 
-/// Drops ghost, changelog and checkpoint table, where they exist. Never the old table.
+/// Drops ghost, changelog and checkpoint table, where they exist, the checkpoint table last. Never the
+/// old table.
 ///
 /// # Errors
 /// What the server answered.

@@ -18,13 +18,13 @@ use crate::control::HookEvent;
 use crate::copy::{self, CopyPlan};
 use crate::cutover::{self, CutOverPlan, KillPolicy, Ownership, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::mysql::Purpose;
 use crate::mysql::cancel::finish_or_kill;
+use crate::mysql::{Purpose, Session};
 use crate::names::TableName;
 use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
 use crate::progress::Phase;
-use crate::schema::TableDefinition;
+use crate::schema::{self, TableDefinition};
 use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
@@ -169,19 +169,11 @@ async fn approve(run: &Run) -> Result<Approval> {
     let alter = AlterStatement::parse(&run.settings.alter)?;
     let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
     let mut session = run.server.session(Purpose::Ddl).await?;
-    if run.settings.resume == ResumeSetting::Restart {
-        finish::remove_helpers(&mut session, &run.names).await?;
-    }
-    let found = checkpoint::read(&mut session, &run.names.checkpoint).await?;
-    if let Some(found) = &found {
-        let mut names = run.names.clone();
-        names.old = names.original.sibling(&found.old_table);
-        match cutover::settle(&run.server, &names).await? {
-            Ownership::Original => {}
-            Ownership::Swapped => return Ok(Approval::AlreadySwapped { old: names.old }),
-            Ownership::Unknown(seen) => return Err(unknown_ownership(run, "before", &seen)),
-        }
-    }
+    let found = match find_interrupted(run, &mut session).await? {
+        Interrupted::Swapped { old } => return Ok(Approval::AlreadySwapped { old }),
+        Interrupted::Resumable(found) => Some(*found),
+        Interrupted::Nothing => None,
+    };
     if found.is_none() && run.settings.resume == ResumeSetting::Require {
         return Err(Failure::new(
             FailureKind::Refused,
@@ -207,6 +199,64 @@ async fn approve(run: &Run) -> Result<Approval> {
         lock,
         replicas,
     })))
+}
+
+/// What an interrupted run has left.
+enum Interrupted {
+    /// Nothing, or nothing that could be gone on with: that is removed.
+    Nothing,
+    /// A checkpoint and its tables.
+    Resumable(Box<checkpoint::Checkpoint>),
+    /// It died after its swap.
+    Swapped {
+        /// Where the original is.
+        old: TableName,
+    },
+}
+
+/// Looks for an interrupted run, puts a half-done swap right, and removes what cannot be gone on with.
+/// The advisory lock is held: nobody else is at work on these tables.
+async fn find_interrupted(run: &Run, session: &mut Session) -> Result<Interrupted> {
+    if !checkpoint::is_ours(session, &run.names.checkpoint).await? {
+        if run.settings.resume == ResumeSetting::Restart {
+            finish::remove_helpers(session, &run.names).await?;
+        }
+        return Ok(Interrupted::Nothing);
+    }
+    let found = match checkpoint::read(session, &run.names.checkpoint).await {
+        Err(_) if run.settings.resume == ResumeSetting::Restart => None,
+        other => other?,
+    };
+    let mut names = run.names.clone();
+    if let Some(found) = &found {
+        names.old = names.original.sibling(&found.old_table);
+    }
+    let ownership = cutover::settle(&run.server, &names).await?;
+    let restart = run.settings.resume == ResumeSetting::Restart;
+    match (ownership, found) {
+        // Without a checkpoint it never came near a swap: an old table is another run's.
+        (_, None) => {}
+        (Ownership::Swapped, Some(_)) => return Ok(Interrupted::Swapped { old: names.old }),
+        (Ownership::Unknown(seen), Some(_)) => {
+            return Err(unknown_ownership(run, "in an earlier run", &seen));
+        }
+        (Ownership::Original, Some(found)) if !restart => {
+            if schema::load::load(session, &names.ghost).await?.is_some() {
+                return Ok(Interrupted::Resumable(Box::new(found)));
+            }
+            tracing::info!(
+                event = "ghost_gone",
+                "an interrupted run left a checkpoint, but its ghost table is gone: beginning anew"
+            );
+        }
+        (Ownership::Original, Some(_)) => {}
+    }
+    tracing::info!(
+        event = "left_overs_removed",
+        "removing the tables of an interrupted run"
+    );
+    finish::remove_helpers(session, &run.names).await?;
+    Ok(Interrupted::Nothing)
 }
 
 async fn through_the_ghost(

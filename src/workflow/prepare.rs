@@ -43,8 +43,9 @@ pub async fn fresh(
     timing: IndexTiming,
 ) -> Result<Prepared> {
     let mut session = run.server.session(Purpose::Ddl).await?;
-    crate::changelog::create(&mut session, &run.names.changelog).await?;
+    // First of all: where it stands, the others are known to be ours, however this run ends.
     checkpoint::create(&mut session, &run.names.checkpoint).await?;
+    crate::changelog::create(&mut session, &run.names.changelog).await?;
     let built = ghost::create(&mut session, &run.names, original, alter, timing).await?;
     session.close().await;
     let identity = definition_identity(&built.definition.create_statement);
