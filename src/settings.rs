@@ -53,18 +53,6 @@ pub enum VerifySetting {
     Off,
 }
 
-/// Whether the server's own cheap ways are tried first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NativeSetting {
-    /// INSTANT, then INPLACE where it only changes metadata.
-    Auto,
-    /// INSTANT only.
-    Instant,
-    /// Never: always a ghost table.
-    #[default]
-    Never,
-}
-
 /// What happens with the tables of an interrupted run of the same statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResumeSetting {
@@ -97,16 +85,6 @@ pub enum OldTable {
     Keep,
     /// It is dropped when the run ends, not before this time has passed since the swap.
     DropAfter(Duration),
-}
-
-/// What is done with triggers of the original.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Triggers {
-    /// The run is refused.
-    #[default]
-    Refuse,
-    /// They are recreated on the new table within the swap.
-    Recreate,
 }
 
 /// The swap.
@@ -176,18 +154,16 @@ pub struct Settings {
     pub defer_indexes: DeferIndexes,
     /// See [`VerifySetting`].
     pub verify: VerifySetting,
-    /// See [`NativeSetting`].
-    pub native: NativeSetting,
     /// See [`ResumeSetting`].
     pub resume: ResumeSetting,
+    /// Everything but the swap; all tables are removed at the end.
+    pub rehearsal: bool,
     /// See [`CutOverSettings`].
     pub cutover: CutOverSettings,
     /// See [`ThrottleSettings`].
     pub throttle: ThrottleSettings,
     /// See [`OldTable`].
     pub old_table: OldTable,
-    /// See [`Triggers`].
-    pub triggers: Triggers,
     /// Replaces the table's name in the helper tables' names.
     pub helper_base: Option<String>,
     /// Goes into the old table's name.
@@ -228,12 +204,11 @@ impl Settings {
             replay: ReplaySetting::default(),
             defer_indexes: DeferIndexes::default(),
             verify: VerifySetting::default(),
-            native: NativeSetting::default(),
             resume: ResumeSetting::default(),
+            rehearsal: false,
             cutover: CutOverSettings::default(),
             throttle: ThrottleSettings::default(),
             old_table: OldTable::default(),
-            triggers: Triggers::default(),
             helper_base: None,
             old_stamp: None,
             duplicate_scan: true,

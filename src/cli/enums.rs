@@ -4,8 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::settings::{
-    CopySetting, DeferIndexes, KillBlockers, NativeSetting, ReplaySetting, ResumeSetting, Triggers,
-    VerifySetting,
+    CopySetting, DeferIndexes, KillBlockers, ReplaySetting, ResumeSetting, VerifySetting,
 };
 
 macro_rules! spelled {
@@ -42,11 +41,6 @@ spelled!(VerifySetting {
     After = "after": "after the copy",
     Off = "off": "not, but for chunks in which the copy met a conflict",
 });
-spelled!(NativeSetting {
-    Auto = "auto": "INSTANT, then INPLACE where only metadata changes",
-    Instant = "instant": "INSTANT only",
-    Never = "never": "always through a ghost table",
-});
 spelled!(ResumeSetting {
     Auto = "auto": "go on if there is something to go on with",
     Require = "require": "go on, or fail",
@@ -56,8 +50,4 @@ spelled!(KillBlockers {
     Never = "never": "nobody",
     Idle = "idle": "sessions that hold the table and run nothing",
     All = "all": "all sessions that hold the table",
-});
-spelled!(Triggers {
-    Refuse = "refuse": "a table with triggers is refused",
-    Recreate = "recreate": "they are recreated within the swap",
 });

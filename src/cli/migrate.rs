@@ -12,8 +12,8 @@ use crate::alter::AlterStatement;
 use crate::failure::{Context, Failure, Result};
 use crate::names::TableName;
 use crate::settings::{
-    CopySetting, CutOverSettings, DeferIndexes, KillBlockers, NativeSetting, OldTable,
-    ReplaySetting, ResumeSetting, Settings, ThrottleSettings, Triggers, VerifySetting,
+    CopySetting, CutOverSettings, DeferIndexes, KillBlockers, OldTable, ReplaySetting,
+    ResumeSetting, Settings, ThrottleSettings, VerifySetting,
 };
 use crate::tunables::Tunables;
 
@@ -101,9 +101,6 @@ pub struct EngineArgs {
     /// Compare original and ghost before the swap
     #[arg(long, env = "CHANGELING_VERIFY", value_enum, default_value_t)]
     pub verify: VerifySetting,
-    /// Try the server's own cheap ways first
-    #[arg(long, env = "CHANGELING_NATIVE", value_enum, default_value_t)]
-    pub native: NativeSetting,
     /// Do not look for duplicates under new unique keys before the copy
     #[arg(long, env = "CHANGELING_SKIP_DUPLICATE_SCAN")]
     pub skip_duplicate_scan: bool,
@@ -202,9 +199,6 @@ pub struct CutOverArgs {
     /// Do not swap before `changeling ctl cut-over`
     #[arg(long, env = "CHANGELING_POSTPONE_CUT_OVER")]
     pub postpone_cut_over: bool,
-    /// Triggers of the table
-    #[arg(long, env = "CHANGELING_TRIGGERS", value_enum, default_value_t)]
-    pub triggers: Triggers,
     /// The original after the swap: `never` dropped, or `after:DURATION`
     #[arg(long, env = "CHANGELING_DROP_OLD_TABLE", default_value = "never", value_parser = drop_old_table)]
     pub drop_old_table: OldTable,
@@ -266,6 +260,16 @@ pub struct MigrateArgs {
 }
 
 impl MigrateArgs {
+    /// The settings of a rehearsal: everything but the swap.
+    ///
+    /// # Errors
+    /// As [`MigrateArgs::resolve`].
+    pub fn rehearsal(self) -> Result<Settings> {
+        let mut settings = self.resolve()?;
+        settings.rehearsal = true;
+        Ok(settings)
+    }
+
     /// The settings of the run.
     ///
     /// # Errors
@@ -298,7 +302,6 @@ impl MigrateArgs {
             replay: engine.replay,
             defer_indexes: engine.defer_indexes,
             verify: engine.verify,
-            native: engine.native,
             resume: if run.restart {
                 ResumeSetting::Restart
             } else {
@@ -321,7 +324,6 @@ impl MigrateArgs {
                 critical_load_interval: throttle.critical_load_interval,
             },
             old_table: cutover.drop_old_table,
-            triggers: cutover.triggers,
             helper_base: run.force_table_names,
             old_stamp: cutover.timestamp_old_table.then(super::stamp_now),
             duplicate_scan: !engine.skip_duplicate_scan,

@@ -9,6 +9,7 @@ pub mod gh_ost;
 pub mod lint;
 pub mod migrate;
 pub mod pages;
+pub mod plan;
 mod run;
 pub mod values;
 pub mod verify;
@@ -68,6 +69,12 @@ pub enum Command {
     /// Alter a table while it is in use; the same command again goes on after an interruption
     #[command(disable_help_flag = true)]
     Migrate(Box<migrate::MigrateArgs>),
+    /// The real thing without the swap: ghost, copy, live replay, indexes, comparison; removes its tables
+    #[command(disable_help_flag = true)]
+    Rehearse(Box<migrate::MigrateArgs>),
+    /// Preflight, the way the server and this program would take, findings with remedies; changes nothing
+    #[command(disable_help_flag = true)]
+    Plan(Box<plan::PlanArgs>),
     /// Talk to a running migration: status, why, pause, resume, set, cut-over, postpone, abort, drop
     #[command(disable_help_flag = true)]
     Ctl(ctl::CtlArgs),

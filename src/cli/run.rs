@@ -9,6 +9,7 @@ use super::{Cli, Command, LogFormat, arguments};
 use crate::failure::{Failure, FailureKind};
 use crate::observe::log::{LogForm, LogLevel};
 use crate::observe::{self, Lines, Screen};
+use crate::settings::Settings;
 use crate::workflow::{self, Ending};
 
 /// Runs the program.
@@ -68,7 +69,9 @@ fn init_log(cli: &Cli, screen: &Arc<Screen>) -> crate::failure::Result<()> {
 
 async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
     match cli.command {
-        Command::Migrate(arguments) => migrate(*arguments, screen).await,
+        Command::Migrate(arguments) => migrate(arguments.resolve(), screen).await,
+        Command::Rehearse(arguments) => migrate(arguments.rehearsal(), screen).await,
+        Command::Plan(arguments) => plain(arguments.run().await),
         Command::Ctl(arguments) => plain(arguments.run().await),
         Command::Cleanup(arguments) => plain(arguments.run().await),
         Command::Verify(arguments) => plain(arguments.run().await),
@@ -104,8 +107,8 @@ fn plain(result: crate::failure::Result<ExitCode>) -> ExitCode {
     }
 }
 
-async fn migrate(arguments: super::migrate::MigrateArgs, screen: Arc<Screen>) -> ExitCode {
-    let settings = match arguments.resolve() {
+async fn migrate(settings: crate::failure::Result<Settings>, screen: Arc<Screen>) -> ExitCode {
+    let settings = match settings {
         Ok(settings) => settings,
         Err(failure) => return failed(&failure, &Ending::nothing_changed()),
     };

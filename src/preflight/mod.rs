@@ -23,7 +23,6 @@ use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Session;
 use crate::names::Names;
 use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition, TableKind};
-use crate::settings::{Settings, Triggers};
 
 /// How long the server may make us wait for a table that somebody is altering.
 const LOCK_WAIT_S: u32 = 10;
@@ -31,19 +30,14 @@ const LOCK_WAIT_S: u32 = 10;
 /// What the run means to do, as far as it changes the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
-    /// What is done with triggers.
-    pub triggers: Triggers,
     /// Whether the tables of an interrupted run are to be continued with: they are no left-overs then.
     pub resumable: bool,
 }
 
 impl Requirements {
-    /// The requirements of a run; `resumable` says whether it goes on with an interrupted one.
-    pub fn of(settings: &Settings, resumable: bool) -> Requirements {
-        Requirements {
-            triggers: settings.triggers,
-            resumable,
-        }
+    /// The requirements of a run that goes on with an interrupted one, or does not.
+    pub fn of(resumable: bool) -> Requirements {
+        Requirements { resumable }
     }
 }
 
@@ -125,13 +119,7 @@ async fn look(
         findings.push(suggest::missing(session, &names.original).await?);
         return Ok(report);
     };
-    table::check(
-        original,
-        names,
-        session.server().facts(),
-        requirements,
-        findings,
-    );
+    table::check(original, names, session.server().facts(), findings);
     foreign_keys::check(original, findings);
     if original.kind != TableKind::Table {
         return Ok(report);

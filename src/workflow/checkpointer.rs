@@ -12,7 +12,8 @@ use crate::failure::Result;
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
 use crate::progress::Progress;
-use crate::replay::Backlog;
+use crate::replay::backlog::Backlog;
+use crate::tunables::Tunables;
 
 /// How long writing a checkpoint is tried while the server is away. Short, since a run that is told to
 /// stop waits for it; the next interval tries again as long as [`STALE_MAX`] has not passed.
@@ -27,6 +28,7 @@ pub struct Checkpointer {
     backlog: Arc<Backlog>,
     progress: Arc<Progress>,
     watermark: watch::Receiver<LowWatermark>,
+    tunables: watch::Receiver<Tunables>,
     fixed: Mutex<Checkpoint>,
 }
 
@@ -38,6 +40,7 @@ impl Checkpointer {
         backlog: Arc<Backlog>,
         progress: Arc<Progress>,
         watermark: watch::Receiver<LowWatermark>,
+        tunables: watch::Receiver<Tunables>,
         first: Checkpoint,
     ) -> Checkpointer {
         Checkpointer {
@@ -46,6 +49,7 @@ impl Checkpointer {
             backlog,
             progress,
             watermark,
+            tunables,
             fixed: Mutex::new(first),
         }
     }
@@ -75,6 +79,7 @@ impl Checkpointer {
             .map(checkpoint::Range::of)
             .collect();
         checkpoint.applied = self.backlog.applied().to_string();
+        checkpoint.postponed = self.tunables.borrow().postpone_cutover;
         checkpoint.rows_copied = self.progress.rows_copied.get();
         checkpoint
     }

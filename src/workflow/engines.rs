@@ -164,6 +164,7 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
         backlog.clone(),
         run.progress.clone(),
         watermark.subscribe(),
+        run.tunables.subscribe(),
         first,
     ));
     let mut session = run.server.session(Purpose::Monitor).await?;

@@ -18,6 +18,18 @@ pub async fn clean_up(
     result: Result<Done>,
 ) -> std::result::Result<Done, (Failure, Ending)> {
     match result {
+        Ok(done) if run.settings.rehearsal => {
+            if remove(run).await {
+                return Ok(done);
+            }
+            let ending = Ending {
+                original: OriginalTable::Untouched,
+                left: all_helpers(&run.names),
+                resumable: false,
+            };
+            let failure = Failure::failed("the rehearsal's own tables could not be removed");
+            Err((failure, ending))
+        }
         Ok(done) => {
             if let Err(failure) = after_swap(run, &done.old).await {
                 let ending = Ending {

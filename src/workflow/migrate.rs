@@ -44,7 +44,7 @@ pub struct Outcome {
 /// The swap as the story's end knows it.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// Where the original is now.
+    /// Where the original is now; under its own name after a rehearsal.
     pub old: TableName,
     /// What the comparison came to.
     pub verification: Option<Verification>,
@@ -76,7 +76,12 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines) -> Outco
     let (ending, failure) = match result {
         Ok(done) => {
             verification = done.verification;
-            (observe::Ending::Done, None)
+            let ending = if run.settings.rehearsal {
+                observe::Ending::Rehearsed
+            } else {
+                observe::Ending::Done
+            };
+            (ending, None)
         }
         Err((failure, left)) if left.original == OriginalTable::Unknown => {
             (observe::Ending::Unknown, Some((failure, left)))
@@ -185,7 +190,7 @@ async fn approve(run: &Run) -> Result<Approval> {
         &mut session,
         &run.names,
         &alter,
-        &preflight::Requirements::of(&run.settings, found.is_some()),
+        &preflight::Requirements::of(found.is_some()),
     )
     .await?;
     session.close().await;
@@ -271,6 +276,11 @@ async fn through_the_ghost(
     let prepared = match approved.found.clone() {
         Some(found) => {
             tracing::info!(event = "resume", "going on with the interrupted run");
+            if found.postponed {
+                // What the operator held stays held until the operator lets it go.
+                run.tunables
+                    .send_modify(|tunables| tunables.postpone_cutover = true);
+            }
             prepare::resumed(run, &approved.original, &approved.alter, found).await?
         }
         None => {
@@ -299,6 +309,13 @@ async fn through_the_ghost(
     build_indexes(run, &prepared, &engines, &controls).await?;
     let proof = proof::verify(run, &prepared, &engines, &controls).await?;
     desk.announce(HookEvent::Verified).await?;
+    if run.settings.rehearsal {
+        run.ask_removal();
+        return Ok(Done {
+            old: run.names.original.clone(),
+            verification: proof.summary(run),
+        });
+    }
     if *desk.hold.borrow() {
         desk.announce(HookEvent::BeginPostponed).await?;
     }
