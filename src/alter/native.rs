@@ -33,6 +33,10 @@ pub struct NativeAnswer {
     pub refused: Vec<(&'static str, String)>,
     /// The definition that the ALTER makes.
     pub definition: TableDefinition,
+    /// How many INSTANT changes of columns the original has had since its last rebuild. The server takes
+    /// a limited number (64; MySQL 9.1: 255) and the scratch table has had none, so that INSTANT may
+    /// still be refused on the original. `None` where it cannot be known.
+    pub row_versions: Option<u64>,
 }
 
 /// MariaDB takes `ALGORITHM=INSTANT PARTITION BY …` and copies the table all the same (seen on 10.11).
@@ -109,7 +113,8 @@ async fn ask(
             .sql_with(scratch, modifiers)
             .ok_or_else(copy_table::nothing_to_do)
     };
-    let id_before = table_id(session, scratch).await?;
+    let id_before = innodb_number(session, "TABLE_ID", scratch).await?;
+    let row_versions = innodb_number(session, "TOTAL_ROW_VERSIONS", &original.name).await?;
     let mut refused = Vec::new();
     let mut taken = None;
     let has_nocopy = session.server().facts().has_nocopy();
@@ -141,7 +146,7 @@ async fn ask(
     };
     if way == NativeWay::InplaceRebuild
         && id_before.is_some()
-        && id_before == table_id(session, scratch).await?
+        && id_before == innodb_number(session, "TABLE_ID", scratch).await?
     {
         way = NativeWay::InplaceNoRebuild;
     }
@@ -153,6 +158,7 @@ async fn ask(
         way,
         refused,
         definition,
+        row_versions,
     })
 }
 
@@ -169,9 +175,15 @@ fn ways(has_nocopy: bool) -> impl Iterator<Item = (NativeWay, &'static str)> {
         ])
 }
 
-/// InnoDB's number of the table, which a rebuild changes; `None` where it cannot be known: MariaDB
-/// (which has NOCOPY), no PROCESS privilege, a name that InnoDB encodes beyond ASCII.
-async fn table_id(session: &mut Session, table: &TableName) -> Result<Option<u64>> {
+/// What InnoDB keeps of a table: its id, which a rebuild changes, or its row versions; `None` where it
+/// cannot be known: MariaDB (which has NOCOPY instead), no PROCESS privilege, a version without the
+/// column, a name that InnoDB encodes beyond ASCII.
+async fn innodb_number(
+    session: &mut Session,
+    column: &str,
+    table: &TableName,
+) -> Result<Option<u64>> {
+    const ER_BAD_FIELD: u16 = 1054;
     let facts = session.server().facts();
     if facts.has_nocopy() || facts.innodb_lists_encoded_names() {
         return Ok(None);
@@ -180,12 +192,17 @@ async fn table_id(session: &mut Session, table: &TableName) -> Result<Option<u64
         return Ok(None);
     };
     let sql = format!(
-        "SELECT TABLE_ID FROM information_schema.INNODB_TABLES WHERE NAME = {}",
+        "SELECT {column} FROM information_schema.INNODB_TABLES WHERE NAME = {}",
         quote::string(&format!("{schema}/{name}"))
     );
     match session.first(&sql).await {
-        Ok(id) => Ok(id),
-        Err(failure) if failure.class() == Some(ErrorClass::Refused) => Ok(None),
+        Ok(number) => Ok(number),
+        Err(failure)
+            if failure.class() == Some(ErrorClass::Refused)
+                || failure.code() == Some(ER_BAD_FIELD) =>
+        {
+            Ok(None)
+        }
         Err(failure) => Err(failure),
     }
 }

@@ -1,5 +1,7 @@
 //! The server's state: may we write, who else writes, what is prepared.
 
+use mysql_async::Row;
+
 use super::finding::{Finding, Findings};
 use super::grants::Grants;
 use crate::failure::{ErrorClass, Failure, Result};
@@ -71,7 +73,7 @@ fn several_writers(facts: &Facts, findings: &mut Findings) {
 async fn prepared_transactions(session: &mut Session, findings: &mut Findings) -> Result<()> {
     /// MySQL: XA_RECOVER_ADMIN is needed.
     const ER_XAER_RMERR: u16 = 1401;
-    match session.query::<mysql_async::Row>("XA RECOVER").await {
+    match session.query::<Row>("XA RECOVER").await {
         Ok(prepared) if prepared.is_empty() => Ok(()),
         Ok(prepared) => {
             findings.push(Finding::warn(
@@ -98,10 +100,7 @@ async fn prepared_transactions(session: &mut Session, findings: &mut Findings) -
 }
 
 async fn is_replica(session: &mut Session, facts: &Facts, findings: &mut Findings) -> Result<()> {
-    let sources = match session
-        .query::<mysql_async::Row>(facts.show_replica_status())
-        .await
-    {
+    let sources = match session.query::<Row>(facts.show_replica_status()).await {
         Ok(rows) => rows.len(),
         Err(failure) if is_refused(&failure) => 0,
         Err(failure) => return Err(failure),
@@ -131,11 +130,21 @@ async fn is_replica(session: &mut Session, facts: &Facts, findings: &mut Finding
 /// What the server answered.
 pub async fn replicas(session: &mut Session) -> Result<usize> {
     let statement = session.server().facts().show_replicas();
-    match session.query::<mysql_async::Row>(statement).await {
-        Ok(rows) => Ok(rows.len()),
+    match session.query::<Row>(statement).await {
+        Ok(rows) => Ok(rows.iter().filter(|row| is_server(row)).count()),
         Err(failure) if is_refused(&failure) => binlog_dumps(session).await,
         Err(failure) => Err(failure),
     }
+}
+
+/// Servers say their port when they register; other readers of the binlog say 0.
+fn is_server(row: &Row) -> bool {
+    let port = row
+        .columns_ref()
+        .iter()
+        .position(|column| column.name_str().eq_ignore_ascii_case("Port"))
+        .and_then(|place| row.get_opt::<u32, usize>(place));
+    !matches!(port, Some(Ok(0)))
 }
 
 /// Other readers of the binlog may be among them: too many is the safe side.

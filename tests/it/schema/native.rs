@@ -38,6 +38,13 @@ async fn the_server_says_how_it_would_do_it() {
             assert!(answer.refused.iter().all(|(_, words)| !words.is_empty()));
             assert_eq!(answer.changes_nothing(&plain), alter == "ENGINE=InnoDB");
         }
+        if !server.is_mariadb() {
+            db.sql("ALTER TABLE `t-1` ADD z INT, ALGORITHM=INSTANT").await;
+            let parsed = AlterStatement::parse("ADD n INT").unwrap();
+            let plain = definition(&mut session, &db, "t-1").await;
+            let answer = native::probe(&mut session, &names, &plain, &parsed);
+            assert_eq!(answer.await.unwrap().row_versions, Some(1));
+        }
         let partitioned = definition(&mut session, &db, "t").await;
         let names = Names::new(&partitioned.name, None, None);
         let parsed = AlterStatement::parse("COALESCE PARTITION 1").unwrap();
