@@ -1,10 +1,11 @@
 //! The statements that compare two tables.
 //!
-//! A range's sum is three numbers: how many rows, and two XORs over products of CRCs. A CRC is linear:
-//! the XOR of the CRCs of two rows stays the same when their values are exchanged, and so nearly does the
-//! sum. Multiplied with the CRC of its row's key, a value counts only where it belongs. (CRC32 because
-//! every server has it: MD5 and SHA1 are gone from MySQL 9.6.) Rows of a range whose sums differ are
-//! compared one by one by SHA2.
+//! A range's sum is two numbers: how many rows, and the XOR of a hash of each. The hash is made of two
+//! CRCs, of the row's key and of its other values. A CRC is linear: the XOR of the CRCs of two rows stays
+//! the same when values are exchanged between them, and even their sum often does. So the two are
+//! multiplied, by which a value counts only where it belongs: `(k + 1) * (v ^ k)`. (CRC32 because every
+//! server has it: MySQL 9.6 took MD5 and SHA1 out.) Rows of a range whose sums differ are compared one by
+//! one by SHA2.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::key::Key;
 use crate::mysql::{Facts, Session, quote};
 use crate::names::TableName;
 use crate::schema::table::same_name;
-use crate::schema::{Column, ColumnMap, MigrationKey, TableDefinition};
+use crate::schema::{Column, ColumnMap, ColumnPair, KeyColumn, MigrationKey, TableDefinition};
 use crate::walk::bounds::{self, Side};
 
 /// A temporary table's name is its session's own affair; this one is unlikely to hide a real table.
@@ -30,11 +31,13 @@ pub struct Comparison {
     pub ghost: TableName,
     /// The key that pairs rows.
     pub key: Arc<MigrationKey>,
-    map: Arc<ColumnMap>,
     key_columns: Vec<Compared>,
     others: Vec<Compared>,
-    /// Whether the ghost's index has the columns in the same order, so that ranges are ranges there.
-    same_order: bool,
+    /// The columns of the temporary table: those of the key, then the others.
+    assigned: ColumnMap,
+    /// The key as the ghost's index has it, if that has its columns in another order: a range of the
+    /// original is no range there.
+    target_order: Option<Arc<MigrationKey>>,
 }
 
 /// Where a side's rows are read from.
@@ -50,8 +53,7 @@ pub(super) enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) rows: u64,
-    pub(super) values: u64,
-    pub(super) keys: u64,
+    pub(super) hash: u64,
 }
 
 /// One row on one side.
@@ -68,22 +70,38 @@ impl Comparison {
         facts: &Facts,
         original: &TableDefinition,
         ghost: &TableDefinition,
-        map: Arc<ColumnMap>,
+        map: &ColumnMap,
         key: Arc<MigrationKey>,
     ) -> Comparison {
         // MariaDB's JSON is a text.
         let is_json = |column: &Column| column.data_type == "json" && !facts.is_mariadb();
-        let (key_pairs, others): (Vec<_>, Vec<_>) = map.pairs.iter().partition(|pair| {
-            key.columns
+        let compared =
+            |pair: &ColumnPair| Compared::new(pair, is_json(&pair.source), is_json(&pair.target));
+        // A key may have computed columns, which are no pairs of the map.
+        let key_pairs: Vec<ColumnPair> = key
+            .columns
+            .iter()
+            .map(|column| ColumnPair {
+                source: column.source.clone(),
+                target: column.target.clone(),
+            })
+            .collect();
+        let in_key = |pair: &ColumnPair| {
+            key_pairs
                 .iter()
-                .any(|column| same_name(&column.source.name, &pair.source.name))
-        });
-        let compared = |pairs: Vec<&crate::schema::ColumnPair>| -> Vec<Compared> {
-            pairs
-                .into_iter()
-                .map(|pair| Compared::new(pair, is_json(&pair.source), is_json(&pair.target)))
-                .collect()
+                .any(|own| same_name(&own.source.name, &pair.source.name))
         };
+        let assigned = key_pairs
+            .iter()
+            .chain(map.pairs.iter().filter(|pair| !in_key(pair)))
+            .cloned()
+            .collect();
+        let others = map
+            .pairs
+            .iter()
+            .filter(|pair| !in_key(pair))
+            .map(compared)
+            .collect();
         let same_order = ghost.index(&key.target_index).is_some_and(|index| {
             index.columns.len() == key.columns.len()
                 && index
@@ -99,10 +117,16 @@ impl Comparison {
         Comparison {
             original: original.name.clone(),
             ghost: ghost.name.clone(),
-            key_columns: compared(key_pairs),
-            others: compared(others),
-            same_order,
-            map,
+            key_columns: key_pairs.iter().map(compared).collect(),
+            target_order: (!same_order)
+                .then(|| along_target(&key, ghost))
+                .flatten()
+                .map(Arc::new),
+            others,
+            assigned: ColumnMap {
+                pairs: assigned,
+                ..ColumnMap::default()
+            },
             key,
         }
     }
@@ -124,9 +148,9 @@ impl Comparison {
             .any(|column| column.source.is_none())
     }
 
-    /// Whether the ghost's index orders rows as the original's does.
-    pub fn same_order(&self) -> bool {
-        self.same_order
+    /// The key in the order of the ghost's index, if that is another than the original's.
+    pub(super) fn target_order(&self) -> Option<&Arc<MigrationKey>> {
+        self.target_order.as_ref()
     }
 
     /// Prepares a session: the modes of the copy, since casts depend on them, and the temporary table.
@@ -149,7 +173,7 @@ impl Comparison {
                     "CREATE TEMPORARY TABLE {} (PRIMARY KEY ({})) ENGINE = InnoDB SELECT {} FROM {} WHERE FALSE",
                     quote::table(&self.table(Place::Assigned)),
                     quote::idents(key),
-                    quote::idents(self.map.target_names()),
+                    quote::idents(self.assigned.target_names()),
                     quote::table(&self.ghost)
                 ))
                 .await?;
@@ -167,8 +191,8 @@ impl Comparison {
         session
             .execute(&format!(
                 "INSERT IGNORE INTO {table} ({}) SELECT {} FROM {} WHERE {condition}",
-                quote::idents(self.map.target_names()),
-                self.map.select_list(),
+                quote::idents(self.assigned.target_names()),
+                self.assigned.select_list(),
                 self.indexed(Place::Original),
             ))
             .await?;
@@ -180,13 +204,16 @@ impl Comparison {
         bounds::within(&self.key, side(place), chunk)
     }
 
-    /// `SELECT rows, values, keys FROM … WHERE …`: the sums of a range on one side.
+    /// `SELECT rows, hash FROM … WHERE …`: the sums of a range on one side.
     pub(super) fn sums_query(&self, place: Place, condition: &str) -> String {
         let key = crc(&self.key_columns, place);
-        let values = crc(&self.others, place);
-        // Both factors are below 2^32 + 1, their product below 2^64.
+        let hash = match self.others.is_empty() {
+            true => format!("({key} + 1) * {key}"),
+            // Both factors are at most 2^32, and not both: the product is below 2^64.
+            false => format!("({key} + 1) * ({} ^ {key})", crc(&self.others, place)),
+        };
         format!(
-            "SELECT COUNT(*), BIT_XOR(({key} + 1) * {values}), BIT_XOR(({key} + 1) * {key}) FROM {} WHERE {condition}",
+            "SELECT COUNT(*), BIT_XOR({hash}) FROM {} WHERE {condition}",
             self.indexed(place)
         )
     }
@@ -194,7 +221,7 @@ impl Comparison {
     /// `SELECT key…, hash FROM … WHERE …`: the rows of a range on one side.
     pub(super) fn rows_query(&self, place: Place, condition: &str) -> String {
         let columns: Vec<&Compared> = self.key_columns.iter().chain(&self.others).collect();
-        let arguments = arguments(&columns, place);
+        let arguments = arguments(&columns, place).join(", ");
         format!(
             "SELECT {}, SHA2(CONCAT_WS(',', {arguments}), 256) FROM {} WHERE {condition}",
             crate::walk::keys::select_list(&self.key, side(place)),
@@ -248,6 +275,30 @@ impl Comparison {
     }
 }
 
+/// The key in the order and directions of the ghost's index.
+fn along_target(key: &MigrationKey, ghost: &TableDefinition) -> Option<MigrationKey> {
+    let columns = ghost
+        .index(&key.target_index)?
+        .columns
+        .iter()
+        .map(|part| {
+            let name = part.column.as_deref()?;
+            let column = key
+                .columns
+                .iter()
+                .find(|column| same_name(&column.target.name, name))?;
+            Some(KeyColumn {
+                descending: part.descending,
+                ..column.clone()
+            })
+        })
+        .collect::<Option<_>>()?;
+    Some(MigrationKey {
+        columns,
+        ..key.clone()
+    })
+}
+
 /// Which of the key's sides the rows have the types of.
 pub(super) fn side(place: Place) -> Side {
     match place {
@@ -265,12 +316,15 @@ fn expression(column: &Compared, place: Place) -> &str {
 
 fn crc(columns: &[Compared], place: Place) -> String {
     let columns: Vec<&Compared> = columns.iter().collect();
-    format!("CRC32(CONCAT_WS(',', {}))", arguments(&columns, place))
+    match arguments(&columns, place).as_slice() {
+        [argument] => format!("CRC32({argument})"),
+        arguments => format!("CRC32(CONCAT_WS(',', {}))", arguments.join(", ")),
+    }
 }
 
-/// Flags of NULLs, then the values that are not NULL: no text but the flags' could be read in two ways,
-/// since none has a comma in it.
-fn arguments(columns: &[&Compared], place: Place) -> String {
+/// Flags of NULLs, if any value may be NULL, then the values, of which CONCAT_WS leaves out those that
+/// are NULL: two rows give one text only if they are equal, since no value has a comma in its text.
+fn arguments(columns: &[&Compared], place: Place) -> Vec<String> {
     let flags: Vec<&str> = columns
         .iter()
         .filter_map(|column| match place {
@@ -278,14 +332,9 @@ fn arguments(columns: &[&Compared], place: Place) -> String {
             Place::Assigned | Place::Ghost => column.target_null.as_deref(),
         })
         .collect();
-    let mut arguments = vec![match flags.is_empty() {
-        true => "''".to_string(),
-        false => format!("CONCAT({})", flags.join(", ")),
-    }];
-    arguments.extend(
-        columns
-            .iter()
-            .map(|column| expression(column, place).to_string()),
-    );
-    arguments.join(", ")
+    let flags = (!flags.is_empty()).then(|| format!("CONCAT({})", flags.join(", ")));
+    let values = columns
+        .iter()
+        .map(|column| expression(column, place).to_string());
+    flags.into_iter().chain(values).collect()
 }

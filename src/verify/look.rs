@@ -1,9 +1,12 @@
 //! Looking at both tables: sums of ranges, and which rows differ.
 
+use std::collections::HashSet;
+
 use super::comparison::{Comparison, Place, RowHash, Sums, side};
 use crate::chunk::Chunk;
 use crate::failure::{Failure, Result};
 use crate::mysql::Session;
+use crate::schema::MigrationKey;
 use crate::walk::bounds::{self, Side, SidedKey};
 use crate::walk::chunker::Keyed;
 use crate::walk::keys;
@@ -42,14 +45,14 @@ impl Look<'_> {
         let sums: Vec<Sums> = if self.target.is_none() {
             // One statement, one snapshot.
             self.source
-                .query::<(u64, u64, u64)>(&format!("{source} UNION ALL {target}"))
+                .query::<(u64, u64)>(&format!("{source} UNION ALL {target}"))
                 .await?
                 .into_iter()
                 .map(Sums::from)
                 .collect()
         } else {
-            let first: (u64, u64, u64) = self.at(place).one(&source).await?;
-            let second: (u64, u64, u64) = self.at(Place::Ghost).one(&target).await?;
+            let first: (u64, u64) = self.at(place).one(&source).await?;
+            let second: (u64, u64) = self.at(Place::Ghost).one(&target).await?;
             vec![Sums::from(first), Sums::from(second)]
         };
         match sums.as_slice() {
@@ -92,31 +95,53 @@ impl Look<'_> {
     }
 
     async fn differing(&mut self, source: &str, target: &str) -> Result<Vec<SidedKey>> {
-        let comparison = self.comparison;
-        let place = comparison.source(self.source, source).await?;
+        let (place, originals) = self.originals(source).await?;
+        let ghosts = self.rows(Place::Ghost, target).await?;
+        let mut found = lacking(place, &originals, &ghosts);
+        found.extend(lacking(Place::Ghost, &ghosts, &originals));
+        Ok(found)
+    }
+
+    /// The original's rows, converted if need be, and whose types their keys have.
+    async fn originals(&mut self, condition: &str) -> Result<(Place, Vec<RowHash>)> {
+        let place = self.comparison.source(self.source, condition).await?;
         let condition = match place {
             Place::Assigned => "TRUE",
-            _ => source,
+            _ => condition,
         };
-        let originals = self.rows(place, condition).await?;
-        let ghosts = self.rows(Place::Ghost, target).await?;
-        let sided = |place: Place, row: &RowHash| SidedKey {
-            types: side(place),
-            key: row.key.clone(),
+        Ok((place, self.rows(place, condition).await?))
+    }
+
+    /// How many rows a chunk of one side has, and the keys of those that the other side lacks or has
+    /// otherwise now, found there by their keys: for sides that are ordered differently.
+    pub(super) async fn differing_along(
+        &mut self,
+        side: Side,
+        order: &MigrationKey,
+        chunk: &Chunk,
+    ) -> Result<(u64, Vec<SidedKey>)> {
+        let condition = bounds::within(order, side, chunk);
+        let (place, rows) = match side {
+            Side::Source => self.originals(&condition).await?,
+            Side::Target => (Place::Ghost, self.rows(Place::Ghost, &condition).await?),
         };
-        let lacks = |rows: &[RowHash], row: &RowHash| !rows.iter().any(|own| own.hash == row.hash);
-        let mut found: Vec<SidedKey> = originals
-            .iter()
-            .filter(|row| lacks(&ghosts, row))
-            .map(|row| sided(place, row))
-            .collect();
-        found.extend(
-            ghosts
-                .iter()
-                .filter(|row| lacks(&originals, row))
-                .map(|row| sided(Place::Ghost, row)),
-        );
-        Ok(found)
+        let mut found = Vec::new();
+        for some in rows.chunks(KEYS_AT_ONCE) {
+            let keys: Vec<SidedKey> = some.iter().map(|row| sided(place, row)).collect();
+            let key = &self.comparison.key;
+            let others = match side {
+                Side::Source => {
+                    let condition = bounds::any_of_sided(key, Side::Target, &keys);
+                    self.rows(Place::Ghost, &condition).await?
+                }
+                Side::Target => {
+                    let condition = bounds::any_of_sided(key, Side::Source, &keys);
+                    self.originals(&condition).await?.1
+                }
+            };
+            found.extend(lacking(place, some, &others));
+        }
+        Ok((rows.len() as u64, found))
     }
 
     /// Rows with their hashes.
@@ -172,8 +197,24 @@ impl Look<'_> {
     }
 }
 
-impl From<(u64, u64, u64)> for Sums {
-    fn from((rows, values, keys): (u64, u64, u64)) -> Sums {
-        Sums { rows, values, keys }
+fn sided(place: Place, row: &RowHash) -> SidedKey {
+    SidedKey {
+        types: side(place),
+        key: row.key.clone(),
+    }
+}
+
+/// The keys of those rows that are not among the others.
+fn lacking(place: Place, rows: &[RowHash], others: &[RowHash]) -> Vec<SidedKey> {
+    let others: HashSet<&[u8]> = others.iter().map(|row| row.hash.as_slice()).collect();
+    rows.iter()
+        .filter(|row| !others.contains(row.hash.as_slice()))
+        .map(|row| sided(place, row))
+        .collect()
+}
+
+impl From<(u64, u64)> for Sums {
+    fn from((rows, hash): (u64, u64)) -> Sums {
+        Sums { rows, hash }
     }
 }

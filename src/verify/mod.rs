@@ -27,12 +27,13 @@ pub use explain::{NoReplay, Settle};
 pub use work::VerifyPlan;
 
 use crate::chunk::LowWatermark;
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::key::Key;
 use crate::mysql::cancel::finish_or_kill;
 use crate::mysql::retry::Endurance;
 use crate::mysql::{Purpose, Session};
 use crate::progress::Progress;
+use crate::schema::MigrationKey;
 use crate::supervise::Supervisor;
 use crate::walk::bounds::{Side, SidedKey};
 use crate::walk::keys::describe_sided;
@@ -44,6 +45,8 @@ use work::VerifyWork;
 const ROWS_FIRST: u64 = 2000;
 /// A chunk should not read more of each table than this.
 const CHUNK_BYTES_MAX: u64 = 64 << 20;
+/// Rows of a chunk whose keys and hashes come to this program.
+const ROWS_LOOKED_UP_MAX: u64 = 5000;
 /// Keys that one worker rechecks before it looks whether it should end.
 const KEYS_AT_ONCE: usize = 1000;
 /// How long a statement may go on after cancellation.
@@ -51,7 +54,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Compares both tables from a key on, or from the beginning, or in some ranges.
 ///
-/// `watermark` is published after every chunk; a walk over [`Part::All`] can be gone on with from there.
+/// `watermark` is published after every chunk, and a walk over [`Part::All`] can be gone on with from
+/// there; not where the ghost orders rows differently from the original, which takes two walks.
 ///
 /// # Errors
 /// [`crate::failure::FailureKind::Difference`], naming rows and columns; else what the server answered.
@@ -63,20 +67,68 @@ pub async fn run(
     watermark: watch::Sender<LowWatermark>,
 ) -> Result<LowWatermark> {
     let comparison = plan.comparison.clone();
-    let walk_plan = WalkPlan {
-        server: plan.server.clone(),
-        table: comparison.original.clone(),
-        key: comparison.key.clone(),
-        side: Side::Source,
+    let what = || format!("verify {}", comparison.ghost);
+    if plan.target_server.is_some() && (comparison.assigns() || comparison.target_order().is_some())
+    {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            "tables on two servers can be compared only if their keys have the same order and their \
+             columns the same types, or types between which SQL can convert",
+        ))
+        .doing(what);
+    }
+    let Some(order) = comparison.target_order().cloned() else {
+        let walk_plan = walk_plan(&plan, Side::Source, comparison.key.clone(), part);
+        let work = Arc::new(VerifyWork::new(plan, None, progress.clone()));
+        return walk::walk(walk_plan, work, controls, progress, watermark)
+            .await
+            .doing(what);
+    };
+    // Ordered differently, each side's rows are looked up in the other.
+    let mut mark = LowWatermark::default();
+    for (side, key, part) in [
+        (Side::Source, comparison.key.clone(), part),
+        (Side::Target, order, Part::All(None)),
+    ] {
+        let walk_plan = WalkPlan {
+            rows_max: ROWS_LOOKED_UP_MAX,
+            ..walk_plan(&plan, side, key.clone(), part)
+        };
+        let work = VerifyWork::new(plan.clone(), Some((side, key)), progress.clone());
+        let (own, _) = watch::channel(LowWatermark::default());
+        mark = walk::walk(
+            walk_plan,
+            Arc::new(work),
+            controls.clone(),
+            progress.clone(),
+            own,
+        )
+        .await
+        .doing(what)?;
+        if !mark.finished {
+            break;
+        }
+    }
+    watermark.send_replace(mark.clone());
+    Ok(mark)
+}
+
+fn walk_plan(plan: &VerifyPlan, side: Side, key: Arc<MigrationKey>, part: Part) -> WalkPlan {
+    let (server, table) = match (side, &plan.target_server) {
+        (Side::Source, _) => (&plan.server, &plan.comparison.original),
+        (Side::Target, None) => (&plan.server, &plan.comparison.ghost),
+        (Side::Target, Some(server)) => (server, &plan.comparison.ghost),
+    };
+    WalkPlan {
+        server: server.clone(),
+        table: table.clone(),
+        key,
+        side,
         part,
         rows_max: (CHUNK_BYTES_MAX / plan.row_bytes_estimate.max(1)).max(1),
         rows_first: ROWS_FIRST,
         name: "verify",
-    };
-    let work = Arc::new(VerifyWork::new(plan, progress.clone()));
-    walk::walk(walk_plan, work, controls, progress, watermark)
-        .await
-        .doing(|| format!("verify {}", comparison.ghost))
+    }
 }
 
 /// Compares the rows of these keys of the original again, by as many workers as the copy has.
@@ -99,7 +151,7 @@ pub async fn recheck(
     let share = keys.len().div_ceil(workers).max(1);
     let ghost = plan.comparison.ghost.clone();
     let mut supervisor = Supervisor::new(&controls.cancel);
-    let work = Arc::new(VerifyWork::new(plan.clone(), progress));
+    let work = Arc::new(VerifyWork::new(plan.clone(), None, progress));
     for part in keys.chunks(share) {
         let (plan, work, part) = (plan.clone(), work.clone(), part.to_vec());
         let cancel = supervisor.token();

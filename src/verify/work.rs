@@ -12,7 +12,8 @@ use crate::chunk::Chunk;
 use crate::failure::{Context, Result};
 use crate::mysql::{Purpose, Server, Session};
 use crate::progress::Progress;
-use crate::walk::bounds::SidedKey;
+use crate::schema::MigrationKey;
+use crate::walk::bounds::{Side, SidedKey};
 use crate::walk::{ChunkWork, Worked};
 
 /// What a verification needs to know. Cheap to clone.
@@ -33,15 +34,22 @@ pub struct VerifyPlan {
 /// What the workers of a verification share.
 pub(super) struct VerifyWork {
     plan: VerifyPlan,
+    /// Which side's chunks come, and in which order, where the sides are ordered differently.
+    along: Option<(Side, Arc<MigrationKey>)>,
     progress: Arc<Progress>,
     /// Sessions to the ghost's server that nobody uses just now.
     targets: Mutex<Vec<Session>>,
 }
 
 impl VerifyWork {
-    pub(super) fn new(plan: VerifyPlan, progress: Arc<Progress>) -> VerifyWork {
+    pub(super) fn new(
+        plan: VerifyPlan,
+        along: Option<(Side, Arc<MigrationKey>)>,
+        progress: Arc<Progress>,
+    ) -> VerifyWork {
         VerifyWork {
             plan,
+            along,
             progress,
             targets: Mutex::default(),
         }
@@ -62,12 +70,15 @@ impl VerifyWork {
     /// Compares a chunk, and explains what differs.
     async fn chunk(&self, look: &mut Look<'_>, chunk: &Chunk) -> Result<Worked> {
         let began = Instant::now();
-        let (rows, same) = look.compare(chunk).await?;
+        let (rows, suspects) = match &self.along {
+            Some((side, order)) => look.differing_along(*side, order, chunk).await?,
+            None => match look.compare(chunk).await? {
+                (rows, true) => (rows, Vec::new()),
+                (rows, false) => (rows, look.differing_in(chunk).await?),
+            },
+        };
         let took = began.elapsed();
-        if !same {
-            let suspects = look.differing_in(chunk).await?;
-            explain(&self.plan, look, suspects).await?;
-        }
+        explain(&self.plan, look, suspects).await?;
         self.progress.rows_verified.add(rows);
         Ok(Worked::Done {
             rows,

@@ -45,7 +45,7 @@ pub fn comparison(run: &Run, prepared: &Prepared) -> Arc<Comparison> {
         run.server.facts(),
         &prepared.original,
         &prepared.ghost,
-        prepared.map.clone(),
+        &prepared.map,
         prepared.key.clone(),
     ))
 }

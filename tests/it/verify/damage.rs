@@ -8,7 +8,7 @@ use changeling::verify::{self, NoReplay};
 
 use super::setup::{difference, plan, verify};
 use crate::copy::setup::{Steering, Tables};
-use crate::support::{TestDb, both};
+use crate::support::{TestDb, both, server};
 
 /// A column of each type and three of its values: of two rows, and what the first is damaged to.
 const TYPES: &[(&str, &str, &str, &str)] = &[
@@ -232,4 +232,61 @@ async fn single_keys_are_looked_at_again() {
         assert_eq!(locked().await, ["id=7 (only in _t_gho)"]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_key_in_another_order_is_compared_from_both_sides() {
+    both(async |server| {
+        let db = TestDb::create(server, "order").await;
+        db.sql("CREATE TABLE t (a INT, b VARCHAR(10) CHARACTER SET latin1, v TEXT, PRIMARY KEY (a, b))")
+            .await;
+        let rows: Vec<String> = (0..100)
+            .map(|n| format!("({}, 'k{}', '{n}')", n / 10, n % 10))
+            .collect();
+        db.sql(format!("INSERT INTO t VALUES {}", rows.join(", "))).await;
+        // With a conversion that SQL can express, and with one that it cannot.
+        for alter in [
+            "MODIFY b VARCHAR(10) CHARACTER SET utf8mb4",
+            "MODIFY v INT",
+        ] {
+            db.sql("DROP TABLE IF EXISTS _t_gho").await;
+            let alter = format!("DROP PRIMARY KEY, ADD PRIMARY KEY (b, a), {alter}");
+            let tables = Tables::new(&db, &alter).await;
+            tables.copy(30).await.unwrap();
+            assert!(verify(&tables).await.unwrap().finished);
+            for (damage, expected) in [
+                ("UPDATE _t_gho SET v = 5 WHERE a = 4 AND b = 'k4'", "a=4, b='k4' (v)"),
+                ("DELETE FROM _t_gho WHERE a = 9 AND b = 'k9'", "a=9, b='k9' (not in _t_gho)"),
+                ("INSERT INTO _t_gho VALUES (10, 'k4', 5)", "a=10, b='k4' (only in _t_gho)"),
+            ] {
+                db.sql(damage).await;
+                let words = difference(&tables, damage).await;
+                assert!(words.contains(expected), "{expected} not in: {words}");
+                db.sql("DELETE FROM _t_gho").await;
+                tables.copy(1000).await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+/// On MySQL only: MariaDB's computed columns may be NULL, and are no key.
+#[tokio::test]
+async fn a_computed_key_is_compared() {
+    let db = TestDb::create(server("mysql-primary"), "computed").await;
+    db.sql(
+        "CREATE TABLE t (a INT NOT NULL, k INT AS (a * 2) STORED NOT NULL, v INT, UNIQUE KEY (k))",
+    )
+    .await;
+    db.sql("INSERT INTO t (a, v) VALUES (1, 1), (2, 2), (3, 3)")
+        .await;
+    for alter in ["ADD n INT", "MODIFY v VARCHAR(10)"] {
+        db.sql("DROP TABLE IF EXISTS _t_gho").await;
+        let tables = Tables::new(&db, alter).await;
+        tables.copy(2).await.unwrap();
+        verify(&tables).await.unwrap();
+        db.sql("UPDATE _t_gho SET v = 7 WHERE a = 2").await;
+        let words = difference(&tables, alter).await;
+        assert!(words.contains("k=4 (v)"), "{words}");
+    }
 }

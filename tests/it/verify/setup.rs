@@ -22,7 +22,7 @@ pub fn plan(tables: &Tables, settle: Arc<dyn Settle>) -> VerifyPlan {
             tables.server.facts(),
             &tables.original,
             &tables.ghost,
-            tables.map.clone(),
+            &tables.map,
             tables.key.clone(),
         )),
         settle,
