@@ -73,7 +73,7 @@ pub async fn compare(
             server.facts(),
             &one,
             &other,
-            Arc::new(map),
+            &map,
             Arc::new(key),
         )),
         settle: Arc::new(NoReplay),
