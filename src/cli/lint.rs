@@ -1,13 +1,20 @@
 //! `changeling lint`.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+
+use super::connection::ConnectionArgs;
 
 use crate::failure::{Failure, Result};
 use crate::lint::rules::{self, RULES, Severity};
-use crate::lint::{Linter, output};
+use crate::lint::{Linter, ServerTable, output, tables_of};
+use crate::mysql::{Purpose, Server, Session, quote};
+use crate::names::TableName;
+use crate::observe::text;
 
 /// Reads migration files and reports what is destructive, blocking, or incompatible with the deployed
 /// application
@@ -49,6 +56,17 @@ pub struct LintArgs {
     /// Show the rules and their reasons
     #[arg(long)]
     pub list_rules: bool,
+
+    /// Look the tables up on a server: sizes are shown, and changes are judged by what is there
+    #[arg(long, env = "CHANGELING_LINT_SERVER", value_parser = FalseyValueParser::new())]
+    pub server: bool,
+
+    /// The schema of tables that are named without one
+    #[arg(short = 'D', long, env = "CHANGELING_DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
 }
 
 /// How the report is written.
@@ -97,7 +115,7 @@ impl LintArgs {
     ///
     /// # Errors
     /// Usage: a file that cannot be read, a rule that does not exist. A report that cannot be written.
-    pub fn run(&self, out: &mut impl Write) -> Result<u8> {
+    pub async fn run(&self, out: &mut impl Write) -> Result<u8> {
         if self.list_rules {
             write(out, &listed_rules())?;
             return Ok(0);
@@ -109,8 +127,16 @@ impl LintArgs {
             }
         }
         let mut linter = Linter::new(self.disable.iter().cloned());
-        for file in self.all_files()? {
-            linter.read(&shown_name(&file), &text_of(&file)?);
+        let files = self.all_files()?;
+        let texts = files
+            .iter()
+            .map(|file| text_of(file))
+            .collect::<Result<Vec<_>>>()?;
+        if self.server {
+            self.look_up(&texts, &mut linter).await?;
+        }
+        for (file, text) in files.iter().zip(&texts) {
+            linter.read(&shown_name(file), text);
         }
         let report = linter.finish();
         let text = match self.format {
@@ -121,6 +147,29 @@ impl LintArgs {
         };
         write(out, &text)?;
         Ok(u8::from(self.fail_on.fails(report.worst())))
+    }
+
+    /// Asks the server for the tables that the files name.
+    async fn look_up(&self, texts: &[String], linter: &mut Linter) -> Result<()> {
+        let server = Server::connect(self.connection.clone().resolve()?).await?;
+        let mut session = server.session(Purpose::Monitor).await?;
+        let wanted: BTreeSet<_> = texts.iter().flat_map(|text| tables_of(text)).collect();
+        for (schema, name) in wanted {
+            let Some(database) = schema.as_ref().or(self.database.as_ref()) else {
+                continue;
+            };
+            let table = TableName::new(database, &name);
+            if let Some((create, size)) = describe(&mut session, &table).await? {
+                linter.learn(ServerTable {
+                    schema,
+                    name,
+                    create,
+                    size,
+                });
+            }
+        }
+        session.close().await;
+        Ok(())
     }
 
     /// The files in the order given, folders opened.
@@ -138,6 +187,29 @@ impl LintArgs {
         }
         Ok(files)
     }
+}
+
+/// SHOW CREATE TABLE and the size in words; `None` if there is no such table.
+async fn describe(session: &mut Session, table: &TableName) -> Result<Option<(String, String)>> {
+    let sizes = format!(
+        "SELECT CAST(table_rows AS UNSIGNED), CAST(data_length + index_length AS UNSIGNED) \
+         FROM information_schema.tables \
+         WHERE table_schema = {} AND table_name = {} AND table_type = 'BASE TABLE'",
+        quote::string(&table.schema),
+        quote::string(&table.table)
+    );
+    let Some((rows, bytes)): Option<(Option<u64>, Option<u64>)> = session.first(&sizes).await?
+    else {
+        return Ok(None);
+    };
+    let show = format!("SHOW CREATE TABLE {}", quote::table(table));
+    let (_, create): (String, String) = session.one(&show).await?;
+    let size = format!(
+        "about {} rows, {}",
+        text::grouped(rows.unwrap_or(0)),
+        text::bytes(bytes.unwrap_or(0))
+    );
+    Ok(Some((create, size)))
 }
 
 /// A reader that has gone away (`| head`) has read what it wanted.

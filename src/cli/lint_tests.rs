@@ -3,6 +3,7 @@ use clap::Parser;
 use super::*;
 
 #[derive(Parser)]
+#[command(disable_help_flag = true)]
 struct Line {
     #[command(flatten)]
     lint: LintArgs,
@@ -11,7 +12,11 @@ struct Line {
 fn run(words: &[&str]) -> (Result<u8>, String) {
     let line = Line::try_parse_from(std::iter::once(&"lint").chain(words)).unwrap();
     let mut out = Vec::new();
-    let code = line.lint.run(&mut out);
+    // Nothing is waited for without --server.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let code = runtime.block_on(line.lint.run(&mut out));
     (code, String::from_utf8(out).unwrap())
 }
 

@@ -77,7 +77,8 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
         Command::Verify(arguments) => plain(arguments.run().await),
         Command::Lint(arguments) => plain(
             arguments
-                .run(&mut std::io::stdout().lock())
+                .run(&mut std::io::stdout())
+                .await
                 .map(ExitCode::from),
         ),
         Command::Completions(arguments) => plain(

@@ -17,6 +17,18 @@ impl Table {
         Table { schema, name }
     }
 
+    /// The table without its schema, if that is one of those.
+    pub(super) fn without(mut self, is_none: impl Fn(&str) -> bool) -> Table {
+        self.schema = self.schema.filter(|schema| !is_none(schema));
+        self
+    }
+
+    /// Schema and name, the schema only if it is none of those.
+    pub(super) fn into_parts(self, is_none: impl Fn(&str) -> bool) -> (Option<String>, String) {
+        let table = self.without(is_none);
+        (table.schema, table.name)
+    }
+
     /// As a user writes it.
     pub(super) fn sql(&self) -> String {
         let quoted = |name: &str| {
@@ -64,6 +76,15 @@ impl Catalogue {
         }
         let columns = columns.into_iter().map(|c| (c.name.to_lowercase(), c));
         self.tables.insert(table.clone(), columns.collect());
+    }
+
+    /// A table that nothing is known of is the same as another.
+    pub(super) fn know_as(&mut self, table: &Table, same: &Table) {
+        if !self.tables.contains_key(table)
+            && let Some(columns) = self.tables.get(same)
+        {
+            self.tables.insert(table.clone(), columns.clone());
+        }
     }
 
     /// What is known of a table's columns.

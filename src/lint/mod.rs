@@ -8,14 +8,15 @@ mod advice;
 mod alter;
 mod catalogue;
 mod definition;
+mod mentions;
 pub mod output;
 pub mod rules;
 pub mod source;
 mod statement;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use catalogue::Catalogue;
+use catalogue::{Catalogue, Table};
 use rules::{Rule, Severity};
 use source::{Acceptance, Source, Statement};
 
@@ -69,7 +70,39 @@ impl Report {
 pub struct Linter {
     disabled: BTreeSet<String>,
     catalogue: Catalogue,
+    sizes: BTreeMap<Table, String>,
     report: Report,
+}
+
+/// A table that a server has.
+#[derive(Clone, Debug)]
+pub struct ServerTable {
+    /// The schema as statements write it; `None` if they leave it to the connection.
+    pub schema: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// What SHOW CREATE TABLE says.
+    pub create: String,
+    /// Its size in words, to be shown with findings.
+    pub size: String,
+}
+
+/// The tables that a file may be about: schema, if it is written, and name. Placeholders of tools stand
+/// for no schema.
+pub fn tables_of(text: &str) -> Vec<(Option<String>, String)> {
+    let source = Source::new(text);
+    let mut found = Vec::new();
+    for statement in source.statements() {
+        for table in mentions::tables(statement.text) {
+            if !found.contains(&table) {
+                found.push(table);
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|table| table.into_parts(|schema| source.is_placeholder(schema)))
+        .collect()
 }
 
 impl Linter {
@@ -79,6 +112,31 @@ impl Linter {
             disabled: disabled.into_iter().collect(),
             ..Linter::default()
         }
+    }
+
+    /// Takes in what a server says of a table, before any file is read.
+    pub fn learn(&mut self, table: ServerTable) {
+        let columns = statement::created_columns(&table.create);
+        let known = Table::new(table.schema, table.name);
+        self.catalogue.create(&known, columns, false);
+        self.sizes.insert(known, table.size);
+    }
+
+    /// How large the first table is that a statement is about. What a server has told of a table counts
+    /// for a name with a placeholder for its schema too.
+    fn size_note(&mut self, statement: &Statement<'_>, source: &Source) -> Option<String> {
+        let mut note = None;
+        for table in mentions::tables(statement.text) {
+            let bare = table
+                .clone()
+                .without(|schema| source.is_placeholder(schema));
+            if bare != table {
+                self.catalogue.know_as(&table, &bare);
+            }
+            let size = self.sizes.get(&bare);
+            note = note.or_else(|| size.map(|size| format!(" ({size})")));
+        }
+        note
     }
 
     /// Judges one file.
@@ -93,7 +151,13 @@ impl Linter {
                 continue;
             }
             self.report.statements += 1;
+            let note = self.size_note(&statement, &source);
             let mut judged = statement::judge(&statement, &mut self.catalogue);
+            if let Some(note) = note {
+                judged
+                    .iter_mut()
+                    .for_each(|remark| remark.message.push_str(&note));
+            }
             judged.retain(|remark| !self.disabled.contains(remark.rule.id));
             accept(&mut judged, &statement, &mut acceptances);
             found.extend(judged);

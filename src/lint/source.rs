@@ -98,6 +98,13 @@ impl Source {
             })
     }
 
+    /// Whether a name stands for a placeholder.
+    pub fn is_placeholder(&self, name: &str) -> bool {
+        self.placeholders
+            .iter()
+            .any(|(stand_in, _)| stand_in == name)
+    }
+
     /// Its statements.
     pub fn statements(&self) -> Vec<Statement<'_>> {
         let sections = self.sections();

@@ -26,6 +26,13 @@ pub(super) fn judge(statement: &Statement<'_>, catalogue: &mut Catalogue) -> Vec
     words.judge(catalogue)
 }
 
+/// The columns of a CREATE TABLE.
+pub(super) fn created_columns(create: &str) -> Vec<super::definition::Column> {
+    let tokens = plain(create);
+    let open = tokens.iter().position(|token| token.is_char('('));
+    columns_in_parentheses(&tokens[open.unwrap_or(tokens.len())..])
+}
+
 /// A statement and what of it has not been looked at.
 #[derive(Clone, Copy)]
 struct Words<'t, 'a> {

@@ -283,6 +283,49 @@ fn the_past_goes_on_from_file_to_file() {
 }
 
 #[test]
+fn what_a_server_says_is_known_before_the_first_file() {
+    let text = "ALTER TABLE ${db}.orders MODIFY n SMALLINT; ALTER TABLE orders MODIFY n SMALLINT; \
+                ALTER TABLE d.orders MODIFY n SMALLINT; CREATE INDEX i ON d.orders (n)";
+    assert_eq!(
+        tables_of(text),
+        [
+            (None, "orders".to_string()),
+            (None, "orders".to_string()),
+            (Some("d".to_string()), "orders".to_string()),
+        ]
+    );
+    let mut linter = Linter::new([]);
+    for schema in [None, Some("d".to_string())] {
+        linter.learn(ServerTable {
+            schema,
+            name: "orders".into(),
+            create: "CREATE TABLE `orders` (\n  `id` int NOT NULL,\n  `n` int DEFAULT NULL,\n  \
+                     PRIMARY KEY (`id`)\n) ENGINE=InnoDB"
+                .into(),
+            size: "about 7 rows, 16 KiB".into(),
+        });
+    }
+    linter.read("x", text);
+    let report = linter.finish();
+    assert_eq!(
+        open(&report),
+        [
+            "1 narrow-type",
+            "1 narrow-type",
+            "1 narrow-type",
+            "1 add-index"
+        ]
+    );
+    for finding in report.open() {
+        assert!(
+            finding.message.ends_with(" (about 7 rows, 16 KiB)"),
+            "{}",
+            finding.message
+        );
+    }
+}
+
+#[test]
 fn a_table_that_the_file_creates_has_nobody_yet() {
     check(
         "CREATE TABLE t (a INT PRIMARY KEY); ALTER TABLE t DROP a; CREATE INDEX i ON t (b); \

@@ -15,6 +15,7 @@ mod control;
 mod copy;
 mod cutover;
 mod kill;
+mod lint;
 mod model;
 mod preflight;
 mod replay;
