@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::{HEARTBEAT, now_micros};
 use crate::failure::{Context, Failure, Result};
+use crate::mysql::error::is_read_only;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
@@ -117,8 +118,8 @@ impl Heartbeats {
         }
     }
 
-    /// Writes until cancelled, through a connection of its own. A lock wait or a lost connection is tried
-    /// again.
+    /// Writes until cancelled, through a connection of its own. A lock wait, a lost connection or a server
+    /// that is read-only for a while is tried again.
     ///
     /// # Errors
     /// Any other answer of the server; nothing written within `limit`.
@@ -152,7 +153,7 @@ impl Heartbeats {
     }
 
     fn may_wait(&self, failure: &Failure, last_written: Instant) -> bool {
-        let passes = failure.is_transient() || failure.is_disconnected();
+        let passes = failure.is_transient() || failure.is_disconnected() || is_read_only(failure);
         passes && last_written.elapsed() < self.limit
     }
 

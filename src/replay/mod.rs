@@ -12,11 +12,10 @@ pub mod uniqueness;
 pub mod window;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use backlog::{Backlog, BacklogLimits};
@@ -92,7 +91,8 @@ pub struct Replay {
     suspended: watch::Sender<bool>,
     /// Whether the engine stands still because it was suspended.
     parked: watch::Sender<bool>,
-    watch_evictions: AtomicBool,
+    /// Held by each flush, so that it is switched between two.
+    watch_evictions: RwLock<bool>,
     dirty: DirtyKeys,
     evicted: DirtyKeys,
     recent: Mutex<VecDeque<Vec<KeyBytes>>>,
@@ -128,7 +128,7 @@ impl Replay {
             progress,
             suspended: watch::Sender::new(false),
             parked: watch::Sender::new(false),
-            watch_evictions: AtomicBool::new(false),
+            watch_evictions: RwLock::new(false),
             dirty: DirtyKeys::default(),
             evicted: DirtyKeys::default(),
             recent: Mutex::default(),
@@ -154,12 +154,13 @@ impl Replay {
     /// From now on, where the ghost has a unique key that the original does not imply
     /// ([`Uniqueness::Stricter`]), a row that has to go for another is told: its key is recorded in
     /// [`Replay::evicted`] and [`Replay::dirty`]. To be switched on before the first row is verified;
-    /// before that, verification sees everything.
-    pub fn watch_evictions(&self, on: bool) {
-        if on {
+    /// before that, verification sees everything. Waits for the flush under way. Cancellation-safe.
+    pub async fn watch_evictions(&self, on: bool) {
+        let mut watch = self.watch_evictions.write().await;
+        if on && !*watch {
             self.evicted.record(RECORD_BYTES_MAX);
         }
-        self.watch_evictions.store(on, Ordering::SeqCst);
+        *watch = on;
     }
 
     /// Keys of rows that replay has changed, for those who must look again; it records when told to.
@@ -355,8 +356,8 @@ impl Replay {
         hands: &mut [Hand<'_>],
         mut window: Window,
     ) -> connection::Done<Rest> {
-        let exact = self.plan.uniqueness == Uniqueness::Stricter
-            && self.watch_evictions.load(Ordering::SeqCst);
+        let watch = self.watch_evictions.read().await;
+        let exact = self.plan.uniqueness == Uniqueness::Stricter && *watch;
         let flush = Flush {
             statements,
             limits: self.limits,

@@ -97,7 +97,7 @@ pub async fn verify(
     run.progress.enter(Phase::Verify);
     // Before the first row is compared: what changes or is evicted from here on is looked at again.
     engines.replay.dirty().record(DIRTY_BYTES_MAX);
-    engines.replay.watch_evictions(true);
+    engines.replay.watch_evictions(true).await;
     let watermark = watch::Sender::new(LowWatermark::default());
     let end = verify::run(
         plan.clone(),

@@ -10,6 +10,7 @@
 )]
 
 mod binlog;
+mod changelog;
 mod connection;
 mod control;
 mod copy;

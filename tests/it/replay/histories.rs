@@ -426,7 +426,7 @@ async fn histories(ground: &Ground) {
             if number % 10 == 0 {
                 // Windows of another size.
                 rig = Rig::start(rig.stop().await, rng.usize(1..6));
-                rig.replay.watch_evictions(ground.subject == "exact");
+                rig.replay.watch_evictions(ground.subject == "exact").await;
             }
             let images = [Images::All, Images::None, Images::Some][number as usize % 3];
             let mut player = Application {

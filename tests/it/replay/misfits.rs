@@ -113,7 +113,7 @@ async fn evicted_rows_are_told() {
             db.sql(KEYED).await;
             let tables = Tables::new(&db, "ADD UNIQUE (u)").await;
             let rig = Rig::start(tables, 50_000);
-            rig.replay.watch_evictions(true);
+            rig.replay.watch_evictions(true).await;
             rig.replay.dirty().record(1 << 20);
             for k in 1..=9 {
                 db.sql(format!("INSERT INTO t VALUES ({k}, {k}, {k})"))
@@ -250,7 +250,7 @@ async fn evicted_keys_come_in_the_originals_terms() {
             };
             let tables = Tables::new(&db, &alter).await;
             let rig = Rig::start(tables, 50_000);
-            rig.replay.watch_evictions(true);
+            rig.replay.watch_evictions(true).await;
             for key in [&first, &second] {
                 let charset = source.contains("latin1").then_some("latin1");
                 let mut literal = String::new();

@@ -30,7 +30,7 @@ async fn the_rest_goes_through_the_locking_session() {
                 db.sql("CREATE TABLE t (k INT PRIMARY KEY, u INT) ENGINE=InnoDB")
                     .await;
                 let rig = Rig::start(Tables::new(&db, alter).await, 3);
-                rig.replay.watch_evictions(watch);
+                rig.replay.watch_evictions(watch).await;
                 db.sql("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4)")
                     .await;
                 rig.feed((1..=4).map(|k| insert(k, images.then_some(&row(k, k)))));
