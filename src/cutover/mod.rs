@@ -19,6 +19,8 @@ mod crew;
 mod kill;
 mod lock;
 mod lock_and_rename;
+#[cfg(test)]
+mod model;
 mod protocol;
 mod report;
 mod run;

@@ -12,7 +12,7 @@ use crate::failure::Result;
 /// The sessions of an attempt, opened before anybody waits for them.
 pub(super) enum Crew {
     LockAndRename(LockAndRename),
-    Sentry(Sentry),
+    Sentry(Box<Sentry>),
 }
 
 impl Crew {
@@ -23,7 +23,7 @@ impl Crew {
     pub async fn open(plan: &CutOverPlan) -> Result<Crew> {
         Ok(match plan.protocol {
             Protocol::LockAndRename => Crew::LockAndRename(LockAndRename::open(plan).await?),
-            Protocol::Sentry => Crew::Sentry(Sentry::open(plan).await?),
+            Protocol::Sentry => Crew::Sentry(Box::new(Sentry::open(plan).await?)),
         })
     }
 

@@ -103,7 +103,7 @@ async fn connections_killed_at_every_step_leave_one_whole_table() {
         let user = field.plan.server.options().user.clone();
         let (parts, sessions): (&[&str], usize) = match field.plan.protocol {
             Protocol::LockAndRename => (&["quiesce", "marker", "rest", "check"], 3),
-            Protocol::Sentry => (&["quiesce", "marker", "rest", "check", "arrived"], 6),
+            Protocol::Sentry => (&["quiesce", "marker", "rest", "check", "arrived"], 7),
         };
         let mut swaps = 0;
         for part in parts {

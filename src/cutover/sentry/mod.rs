@@ -19,43 +19,40 @@
 //!    cannot succeed, whoever dies.
 //! 3. The holder unlocks. The renamer gets the original and the ghost, and waits for the sentry.
 //! 4. The *trap*, a transaction that reads the ghost, is seen to wait: the renamer has come to the
-//!    ghost, so it holds the original. Everything that was ever written to the original is now in the
-//!    binlog: a second marker proves that nothing was, since the first.
+//!    ghost, or somebody else has it. The *scout*, who looks at the original's definition, is seen to
+//!    wait: that does not wait for those who wait, only for one who has it exclusively, the renamer or
+//!    somebody else. Both together: the renamer holds the original. Everything that was ever written to
+//!    it is now in the binlog, and a second marker proves that nothing was since the first.
 //! 5. The keeper drops the sentry. Either the RENAME goes on, still holding everything; or it has to
 //!    give its locks back, then the trap gets the ghost and keeps it, the RENAME cannot come through
 //!    any more, and is killed.
 //!
-//! `model` explores this exhaustively, also with steps left out.
+//! `model` explores this exhaustively, also with steps left out. What it shows to be left: a backup
+//! that begins between the sentry's end and the RENAME, some milliseconds, in which we also lose the
+//! trap's connection; and two others at once, one with DDL on the original, one who locks the ghost by
+//! a name that it has for half a second.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+mod handover;
+
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::handover::{Lead, Stage, disturbed, send_scout, set_trap};
 use super::CutOverPlan;
-use super::attempt::{End, Log, Lost, judge, over_budget, within};
+use super::attempt::{End, Log, Lost, judge};
 use super::changes::LastChanges;
-use super::crew::{
-    bounded, end_connections, kill_statement, open_locker, open_watch, released_after, unlock,
-};
+use super::crew::{bounded, end_connections, open_locker, open_watch, unlock};
 use super::lock::Lock;
 use super::report::Step;
 use super::settle::SENTRY_COMMENT;
 use super::sorted::SortedNames;
-use crate::failure::{ErrorClass, Failure, Result};
+use crate::failure::Result;
 use crate::mysql::Session;
-use crate::mysql::error::ER_NO_SUCH_TABLE;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::Names;
 
-/// What the process list says of a statement that waits for a table, in both families. Waiting for
-/// something else (a schema, a backup) has other words.
-const WAITS_FOR_TABLE: &str = "Waiting for table metadata lock";
-/// Between two looks at the process list: a look costs the server some tenths of a millisecond.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// Between two kills of a RENAME that has not ended.
-const KILL_AGAIN: Duration = Duration::from_millis(20);
 /// How long the statements before the lock may take each: nobody waits for them.
 const ARRANGE_LIMIT: Duration = Duration::from_secs(5);
 /// The trap must not give up while a RENAME is alive, so it waits longer than that may.
@@ -67,37 +64,8 @@ pub(super) struct Sentry {
     renamer: Session,
     keeper: Session,
     trap: Session,
+    scout: Session,
     watch: Session,
-}
-
-/// What the concurrent parts of the swap tell each other.
-#[derive(Default)]
-struct Stage {
-    /// The RENAME has answered.
-    renamed: AtomicBool,
-    /// How many times the trap was let go because it was too early.
-    round: AtomicU32,
-    /// From now on the trap keeps what it gets.
-    armed: AtomicBool,
-    /// The trap has got the ghost: the RENAME has lost its locks.
-    sprung: AtomicBool,
-    /// The trap has failed.
-    trap_lost: AtomicBool,
-    /// Nothing comes of it any more.
-    stop: AtomicBool,
-    /// One of these has changed.
-    changed: Notify,
-}
-
-impl Stage {
-    fn set(&self, flag: &AtomicBool) {
-        flag.store(true, Ordering::SeqCst);
-        self.changed.notify_one();
-    }
-
-    fn is(&self, flag: &AtomicBool) -> bool {
-        flag.load(Ordering::SeqCst)
-    }
 }
 
 impl Sentry {
@@ -116,6 +84,7 @@ impl Sentry {
             renamer: open_locker(server, plan.budget).await?,
             keeper: open_locker(server, plan.budget).await?,
             trap,
+            scout: open_locker(server, plan.budget).await?,
             watch: open_watch(server).await?,
         })
     }
@@ -128,6 +97,7 @@ impl Sentry {
             &self.holder,
             &self.keeper,
             &self.trap,
+            &self.scout,
             &self.watch,
         ]
         .map(Session::id)
@@ -140,6 +110,7 @@ impl Sentry {
             self.holder,
             self.keeper,
             self.trap,
+            self.scout,
             self.watch,
         ] {
             session.close().await;
@@ -219,12 +190,14 @@ impl Sentry {
             renamer,
             keeper,
             trap,
+            scout,
             watch,
         } = self;
         let stage = Stage::default();
-        let (go, wait_for_go) = oneshot::channel();
+        let (go_trap, trap_waits) = oneshot::channel();
+        let (go_scout, scout_waits) = oneshot::channel();
         let server = watch.server().clone();
-        let (renamer_id, trap_id) = (renamer.id(), trap.id());
+        let (renamer_id, trap_id, scout_id) = (renamer.id(), trap.id(), scout.id());
         let rename_sql = format!(
             "{OWN_DDL}RENAME TABLE {original} TO {sentry}, {ghost} TO {original}",
             original = quote::table(&names.original),
@@ -253,19 +226,25 @@ impl Sentry {
                 watch,
                 renamer_id,
                 trap_id,
+                scout_id,
                 until,
             };
-            let led = lead.run(sorted, changes, go, log).await;
+            let led = lead.run(sorted, changes, [go_trap, go_scout], log).await;
             if led.is_err() {
                 stage.set(&stage.stop);
             }
             lead.end_rename().await;
             led
         };
+        let original = quote::table(&names.original);
         let ghost = quote::table(&sorted.ghost);
         // Polled as one task, so that what one part sees and sets is not overtaken by another.
-        let (renamed, (), led) =
-            tokio::join!(rename, set_trap(trap, &ghost, &stage, wait_for_go), lead);
+        let (renamed, led, (), ()) = tokio::join!(
+            rename,
+            lead,
+            set_trap(trap, &ghost, &stage, trap_waits),
+            send_scout(scout, &original, &stage, scout_waits),
+        );
         match (renamed, led) {
             (Ok(_), _) => Ok(End::Swapped),
             (Err(renamed), led) => {
@@ -307,141 +286,4 @@ impl Sentry {
             (_, end) => end,
         }
     }
-}
-
-/// The part that decides, while the RENAME and the trap wait for the server.
-struct Lead<'a> {
-    stage: &'a Stage,
-    holder: &'a mut Session,
-    keeper: &'a mut Session,
-    watch: &'a mut Session,
-    renamer_id: u32,
-    trap_id: u32,
-    until: Instant,
-}
-
-impl Lead<'_> {
-    /// Steps 2 to 5 of the module's text.
-    async fn run<C: LastChanges>(
-        &mut self,
-        sorted: &SortedNames,
-        changes: &C,
-        go: oneshot::Sender<()>,
-        log: &mut Log,
-    ) -> Result<()> {
-        log.begin(Step::Queue);
-        while !self.waits(self.renamer_id).await? {
-            self.go_on().await?;
-        }
-        unlock(self.holder).await?;
-        log.begin(Step::Proof);
-        if go.send(()).is_err() {
-            return Err(disturbed("the trap could not be set"));
-        }
-        loop {
-            let round = self.stage.round.load(Ordering::SeqCst);
-            let waits = self.waits(self.trap_id).await?;
-            if waits && round == self.stage.round.load(Ordering::SeqCst) {
-                self.stage.set(&self.stage.armed);
-                break;
-            }
-            self.go_on().await?;
-        }
-        let arrived = changes.arrived_since_marker(self.until.into_std());
-        let late = released_after(self.until, arrived, async {
-            self.end_rename().await;
-            let _ = unlock(self.keeper).await;
-            log.released();
-        })
-        .await?;
-        if late > 0 {
-            return Err(disturbed(&format!(
-                "{late} changes came before the RENAME had the table: other DDL was waiting for it, or \
-                 max_write_lock_count is small"
-            )));
-        }
-        self.go_on().await?;
-        log.begin(Step::Rename);
-        let drop = format!("{OWN_DDL}DROP TABLE {}", quote::table(&sorted.sentry));
-        let id = self.keeper.id();
-        bounded(self.watch, id, self.until, self.keeper.execute(&drop)).await?;
-        let stage = self.stage;
-        while !stage.is(&stage.renamed) && !stage.is(&stage.sprung) && !stage.is(&stage.trap_lost) {
-            within(self.until)?;
-            tokio::select! {
-                () = stage.changed.notified() => {}
-                () = tokio::time::sleep_until(self.until) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Kills the RENAME until it has answered: it may have come through all the same.
-    async fn end_rename(&mut self) {
-        while !self.stage.is(&self.stage.renamed) {
-            kill_statement(self.watch, self.renamer_id).await;
-            tokio::time::sleep(KILL_AGAIN).await;
-        }
-    }
-
-    async fn waits(&mut self, id: u32) -> Result<bool> {
-        let state: Option<Option<String>> = self
-            .watch
-            .first(&format!(
-                "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = {id}"
-            ))
-            .await?;
-        Ok(state.flatten().as_deref() == Some(WAITS_FOR_TABLE))
-    }
-
-    /// A little later, unless there is a reason to stop.
-    async fn go_on(&self) -> Result<()> {
-        let stage = self.stage;
-        if stage.is(&stage.renamed) {
-            return Err(disturbed("the RENAME ended too early"));
-        }
-        if stage.is(&stage.trap_lost) || stage.is(&stage.sprung) {
-            return Err(disturbed("the RENAME did not keep the ghost"));
-        }
-        if Instant::now() >= self.until {
-            return Err(over_budget());
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-        Ok(())
-    }
-}
-
-/// Waits for the ghost behind the RENAME. Got too early, it is let go and asked for again; got once
-/// armed, it is kept.
-async fn set_trap(trap: &mut Session, ghost: &str, stage: &Stage, go: oneshot::Receiver<()>) {
-    if go.await.is_err() {
-        return;
-    }
-    let read = format!("SELECT 1 FROM {ghost} LIMIT 1");
-    loop {
-        let got = async {
-            trap.execute("START TRANSACTION").await?;
-            trap.execute(&read).await
-        };
-        match got.await {
-            Ok(_) if stage.is(&stage.armed) => return stage.set(&stage.sprung),
-            Ok(_) => {}
-            // The RENAME has come through.
-            Err(failure) if failure.code() == Some(ER_NO_SUCH_TABLE) => return,
-            Err(_) => return stage.set(&stage.trap_lost),
-        }
-        if trap.execute("ROLLBACK").await.is_err() {
-            return stage.set(&stage.trap_lost);
-        }
-        stage.round.fetch_add(1, Ordering::SeqCst);
-        if stage.is(&stage.stop) || stage.is(&stage.renamed) {
-            return;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// An attempt that may be made again.
-fn disturbed(why: &str) -> Failure {
-    Failure::from_server(ErrorClass::Transient, None, why)
 }
