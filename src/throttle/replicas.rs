@@ -37,12 +37,15 @@ const DISCOVERY_RETRY: Duration = Duration::from_secs(3);
 const PROVE_AGAIN: Duration = Duration::from_secs(30);
 /// A heartbeat table that has not come for this long is likely to be filtered from replication.
 const FILTERED_AFTER: Duration = Duration::from_secs(15);
+/// How old the look at the primary's heartbeat may be to speak a replica free of lag.
+const NEWEST_AGE_MAX_MICROS: i64 = 1_000_000;
 /// A primary's heartbeat older than this leaves us blind.
 const HEARTBEAT_AGE_MAX_S: f64 = 3.0;
 
 pub(super) async fn run(common: Common, listed: Option<Vec<Replica>>) -> Result<()> {
     let shared = Shared {
         newest_on_primary: AtomicI64::new(0),
+        newest_seen_at: AtomicI64::new(0),
         lags: Mutex::default(),
     };
     let shared = &shared;
@@ -78,6 +81,8 @@ pub(super) async fn run(common: Common, listed: Option<Vec<Replica>>) -> Result<
 struct Shared {
     /// The newest heartbeat on the primary, microseconds since 1970; 0 before the first look.
     newest_on_primary: AtomicI64,
+    /// When it was looked for, microseconds since 1970.
+    newest_seen_at: AtomicI64,
     /// The last lag of each replica, microseconds.
     lags: Mutex<BTreeMap<String, i64>>,
 }
@@ -165,6 +170,7 @@ async fn watch_primary(common: &Common, shared: &Shared) {
                 shared
                     .newest_on_primary
                     .store(newest.unwrap_or(0), Ordering::Relaxed);
+                shared.newest_seen_at.store(before, Ordering::Relaxed);
                 match newest {
                     Some(newest) => vec![Reading::switch(
                         SOURCE,
@@ -408,13 +414,15 @@ async fn lag(
 ) -> std::result::Result<f64, String> {
     // Read before the replica is asked: what it has then is at least as new.
     let newest = shared.newest_on_primary.load(Ordering::Relaxed);
+    let newest_age = now - shared.newest_seen_at.load(Ordering::Relaxed);
     let value = match asker.first::<(Option<String>,)>(query).await {
         Ok(row) => row.and_then(|(value,)| value?.parse::<i64>().ok()),
         Err(failure) if failure.code() == Some(ER_NO_SUCH_TABLE) => None,
         Err(failure) => return Err(cannot_be_asked(&failure)),
     };
     match value {
-        Some(value) if newest != 0 && value >= newest => Ok(0.0),
+        // It has all that there was a moment ago; a longer moment would hide a lag of that length.
+        Some(value) if value >= newest && newest_age < NEWEST_AGE_MAX_MICROS => Ok(0.0),
         Some(value) => Ok(seconds_between(value, now)),
         // The heartbeat has not come there: it is behind for at least as long as we know.
         None if started.elapsed() < FILTERED_AFTER => Ok(started.elapsed().as_secs_f64()),
