@@ -155,7 +155,7 @@ fn old_time(raw: u64) -> Cell {
 /// `YYYYMMDDhhmmss` as a number.
 fn old_datetime(raw: u64) -> Read<Cell> {
     let (day, time) = (raw / 1_000_000, raw % 1_000_000);
-    if day > 9999_12_31 {
+    if day > 99_991_231 {
         return Err(Corrupt("a DATETIME beyond the year 9999"));
     }
     Ok(Cell::DateTime {
@@ -273,3 +273,7 @@ pub fn inflate(compressed: &[u8], length: u64, raw: bool) -> Read<Vec<u8>> {
         Err(_) => Err(Corrupt("compressed data that cannot be inflated")),
     }
 }
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -160,7 +160,7 @@ pub fn read_gtid(event: &RawEvent<'_>) -> Read<GtidEvent> {
         tag: String::new(),
     };
     Ok(GtidEvent {
-        step: (event.kind == kind::GTID).then(|| Step::Gtid(source, number)),
+        step: (event.kind == kind::GTID).then_some(Step::Gtid(source, number)),
         committed_micros,
         begins: false,
         prepares: false,

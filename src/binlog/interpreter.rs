@@ -549,3 +549,7 @@ fn shorten(text: &[u8]) -> String {
         None => line,
     }
 }
+
+#[cfg(test)]
+#[path = "interpreter_tests.rs"]
+mod tests;

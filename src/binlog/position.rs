@@ -54,8 +54,7 @@ async fn look_for_prepared(session: &mut Session) -> Result<Option<Vec<Xid>>> {
     let used: Option<(String, u64)> = session
         .first("SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'")
         .await?;
-    let rows: Result<Vec<(i64, usize, usize, Vec<u8>)>> = session.query("XA RECOVER").await;
-    match rows {
+    match session.query::<RecoverRow>("XA RECOVER").await {
         // Those that a restart has brought back are not counted, but shown.
         Ok(rows) if rows.is_empty() && used.is_some_and(|(_, times)| times == 0) => Ok(None),
         Ok(rows) => Ok(Some(rows.into_iter().filter_map(xid).collect())),
@@ -71,8 +70,10 @@ async fn look_for_prepared(session: &mut Session) -> Result<Option<Vec<Xid>>> {
     }
 }
 
-/// Format, lengths of the two parts, both parts in one.
-fn xid((format, global, branch, data): (i64, usize, usize, Vec<u8>)) -> Option<Xid> {
+/// A row of XA RECOVER: format, lengths of the two parts, both parts in one.
+type RecoverRow = (i64, usize, usize, Vec<u8>);
+
+fn xid((format, global, branch, data): RecoverRow) -> Option<Xid> {
     Some(Xid {
         format: u64::try_from(format).ok()?,
         global: data.get(..global)?.to_vec(),

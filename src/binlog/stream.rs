@@ -276,3 +276,47 @@ pub fn tagged(event: &Event) -> Option<GtidEvent> {
     let parsed = event.read_event::<DriverGtid>().ok()?;
     Some(event::tagged_gtid(&parsed, &raw))
 }
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::binlog::BinlogVersion;
+    use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
+
+    use super::*;
+
+    /// An XID event with this checksum, as the driver reads it.
+    fn event(checksum: u32) -> Event {
+        let mut bytes = Vec::new();
+        bytes.extend(1_700_000_000u32.to_le_bytes());
+        bytes.push(kind::XID);
+        for field in [7u32, 31, 1000] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend([0, 0]);
+        bytes.extend(77u64.to_le_bytes());
+        bytes.extend(checksum.to_le_bytes());
+        let footer = BinlogEventFooter::new(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32);
+        let format = FormatDescriptionEvent::new(BinlogVersion::Version4).with_footer(footer);
+        Event::read(&format, &bytes[..]).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_a_broken_stream() {
+        let right = event(0).calc_checksum(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32);
+        assert!(verify(&event(right)).is_ok());
+        let failure = verify(&event(right ^ 1)).unwrap_err();
+        assert!(failure.is_disconnected(), "{failure}");
+    }
+
+    #[test]
+    fn sets_go_to_the_driver_one_source_and_tag_at_a_time() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let set: GtidSet = format!("{uuid}:1-25:30:tag:1-3").parse().unwrap();
+        let texts: Vec<String> = set.sources().map(|(s, i)| sid_text(s, i)).collect();
+        assert_eq!(
+            texts,
+            [format!("{uuid}:1-25:30-30"), format!("{uuid}:tag:1-3")]
+        );
+        assert_eq!(sids(&set).unwrap().len(), 2);
+    }
+}
