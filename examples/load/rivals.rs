@@ -50,7 +50,7 @@ pub fn rivals(target: &Target, database: &str, changeling: &Path) -> Vec<Rival> 
         ),
     ];
     for (name, options) in ours {
-        let mut arguments = words(&["migrate", "--native=never", "--table=t"]);
+        let mut arguments = words(&["migrate", "--table=t"]);
         arguments.extend(connection(target));
         arguments.push(format!("--database={database}"));
         arguments.push(format!("--alter={ALTER}"));

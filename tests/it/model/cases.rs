@@ -203,7 +203,6 @@ impl Case {
         };
         let chunk_size = choice(1, &["23", "100", "400"]);
         let options = [
-            "--native=never".to_string(),
             format!("--chunk-size={chunk_size}"),
             format!("--workers={}", choice(2, &["1", "2", "4"])),
             format!("--apply-workers={}", choice(3, &["1", "4"])),
