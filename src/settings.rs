@@ -87,6 +87,24 @@ pub enum OldTable {
     DropAfter(Duration),
 }
 
+/// How far a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// To the swap.
+    #[default]
+    Migration,
+    /// Everything but the swap; all tables are removed at the end.
+    Rehearsal,
+    /// Until the ghost is there, without rows; it is removed again (gh-ost without `--execute`).
+    Noop,
+    /// Everything but the swap, on a replica whose replication is stopped at the end, so that original
+    /// and ghost can be compared; the ghost stays (gh-ost's `--test-on-replica`).
+    ReplicaTest {
+        /// Whether replication is stopped.
+        stop_replication: bool,
+    },
+}
+
 /// The swap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutOverSettings {
@@ -156,8 +174,15 @@ pub struct Settings {
     pub verify: VerifySetting,
     /// See [`ResumeSetting`].
     pub resume: ResumeSetting,
-    /// Everything but the swap; all tables are removed at the end.
-    pub rehearsal: bool,
+    /// How far the run goes.
+    pub extent: Extent,
+    /// Columns that the ALTER renames are new and empty, the old ones dropped (gh-ost's
+    /// `--skip-renamed-columns`).
+    pub drop_renamed: bool,
+    /// Foreign keys that the table has are left out of the new one (gh-ost's `--discard-foreign-keys`).
+    pub discard_foreign_keys: bool,
+    /// An old table of an earlier run is dropped at the start (gh-ost's `--initially-drop-old-table`).
+    pub drop_old_first: bool,
     /// See [`CutOverSettings`].
     pub cutover: CutOverSettings,
     /// See [`ThrottleSettings`].
@@ -205,7 +230,10 @@ impl Settings {
             defer_indexes: DeferIndexes::default(),
             verify: VerifySetting::default(),
             resume: ResumeSetting::default(),
-            rehearsal: false,
+            extent: Extent::default(),
+            drop_renamed: false,
+            discard_foreign_keys: false,
+            drop_old_first: false,
             cutover: CutOverSettings::default(),
             throttle: ThrottleSettings::default(),
             old_table: OldTable::default(),

@@ -12,7 +12,7 @@ use crate::alter::AlterStatement;
 use crate::failure::{Context, Failure, Result};
 use crate::names::TableName;
 use crate::settings::{
-    CopySetting, CutOverSettings, DeferIndexes, KillBlockers, OldTable, ReplaySetting,
+    CopySetting, CutOverSettings, DeferIndexes, Extent, KillBlockers, OldTable, ReplaySetting,
     ResumeSetting, Settings, ThrottleSettings, VerifySetting,
 };
 use crate::tunables::Tunables;
@@ -266,7 +266,7 @@ impl MigrateArgs {
     /// As [`MigrateArgs::resolve`].
     pub fn rehearsal(self) -> Result<Settings> {
         let mut settings = self.resolve()?;
-        settings.rehearsal = true;
+        settings.extent = Extent::Rehearsal;
         Ok(settings)
     }
 

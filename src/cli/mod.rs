@@ -86,7 +86,7 @@ pub enum Command {
     Verify(Box<verify::VerifyArgs>),
     /// Say what in migration files destroys data, blocks, or breaks the deployed application
     #[command(disable_help_flag = true)]
-    Lint(lint::LintArgs),
+    Lint(Box<lint::LintArgs>),
     /// Print the completions of a shell
     #[command(disable_help_flag = true)]
     Completions(pages::CompletionsArgs),

@@ -10,7 +10,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::observe::log::{LogForm, LogLevel};
 use crate::observe::{self, Lines, Screen};
 use crate::settings::Settings;
-use crate::workflow::{self, Ending};
+use crate::workflow::{self, Ending, FaceKind};
 
 /// Runs the program.
 pub fn run() -> ExitCode {
@@ -117,7 +117,7 @@ async fn migrate(settings: crate::failure::Result<Settings>, screen: Arc<Screen>
         Ok(run) => Arc::new(run),
         Err(failure) => return failed(&failure, &Ending::nothing_changed()),
     };
-    let outcome = workflow::migrate(&run, screen, Lines::Auto).await;
+    let outcome = workflow::migrate(&run, screen, Lines::Auto, FaceKind::Own).await;
     match outcome.failure {
         None => {
             println!("{}", outcome.report.summary());

@@ -164,6 +164,15 @@ impl Facts {
         }
     }
 
+    /// The statement that stops replication on a replica: renamed in MySQL 8.0.22 and MariaDB 10.5.1.
+    pub fn stop_replica(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql if self.version >= (8, 0, 22) => "STOP REPLICA",
+            Flavour::MariaDb if self.version >= (10, 5, 1) => "STOP REPLICA",
+            _ => "STOP SLAVE",
+        }
+    }
+
     /// Whether a session may compress its own binlog transactions (MySQL 8.0.20).
     pub fn can_compress_transactions(&self) -> bool {
         self.variable("binlog_transaction_compression").is_some()

@@ -1,12 +1,29 @@
 //! Foreign keys on either side.
 
+use super::Requirements;
 use super::finding::{Finding, Findings};
 use crate::schema::{ForeignKey, TableDefinition};
 
 /// Refuses both sides. A child's rows can be changed by a cascade inside InnoDB, which no binlog has; a
 /// parent's children would point to the old table after the swap.
-pub fn check(original: &TableDefinition, findings: &mut Findings) {
-    if !original.foreign_keys.is_empty() {
+pub fn check(original: &TableDefinition, requirements: &Requirements, findings: &mut Findings) {
+    // Discarding them is one thing; a cascade that no binlog has would lose rows meanwhile.
+    let cascades = original
+        .foreign_keys
+        .iter()
+        .any(|key| !actions(key).is_empty());
+    if requirements.discard_foreign_keys && !cascades {
+        if !original.foreign_keys.is_empty() {
+            findings.push(Finding::note(
+                "foreign-key-discarded",
+                format!(
+                    "the foreign keys of {} are left out of the new table",
+                    original.name
+                ),
+                "add them to the new table afterwards if they are still wanted",
+            ));
+        }
+    } else if !original.foreign_keys.is_empty() {
         let list: Vec<String> = original
             .foreign_keys
             .iter()

@@ -32,13 +32,8 @@ const LOCK_WAIT_S: u32 = 10;
 pub struct Requirements {
     /// Whether the tables of an interrupted run are to be continued with: they are no left-overs then.
     pub resumable: bool,
-}
-
-impl Requirements {
-    /// The requirements of a run that goes on with an interrupted one, or does not.
-    pub fn of(resumable: bool) -> Requirements {
-        Requirements { resumable }
-    }
+    /// Whether foreign keys of the table may be lost.
+    pub discard_foreign_keys: bool,
 }
 
 /// What was found.
@@ -120,7 +115,7 @@ async fn look(
         return Ok(report);
     };
     table::check(original, names, session.server().facts(), findings);
-    foreign_keys::check(original, findings);
+    foreign_keys::check(original, requirements, findings);
     if original.kind != TableKind::Table {
         return Ok(report);
     }

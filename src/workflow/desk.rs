@@ -8,13 +8,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::run::Run;
-use crate::control::{self, ControlCommand, Controller, HookEvent, Hooks, Listener, signals};
+use crate::control::gh_ost::{GhOst, GhOstFacts};
+use crate::control::{
+    self, ControlCommand, Controller, HookEvent, Hooks, Listener, hooks, signals,
+};
 use crate::failure::{Failure, Result};
 use crate::observe::{StatusSource, metrics};
 use crate::supervise::Supervisor;
 
 /// How often the files and commands that hold the cut-over are looked at.
 const HOLD_POLL: Duration = Duration::from_millis(200);
+/// How often the status hooks are called.
+const STATUS_HOOKS: Duration = Duration::from_secs(60);
 
 /// What is open at the desk.
 pub struct Desk {
@@ -22,7 +27,25 @@ pub struct Desk {
     pub controller: Controller,
     /// Whether the cut-over is held back.
     pub hold: watch::Receiver<bool>,
-    hooks: Hooks,
+    face: Face,
+}
+
+/// How a run talks to the outside.
+enum Face {
+    /// With its own words.
+    Own(Hooks),
+    /// With gh-ost's.
+    GhOst(Arc<GhOst>),
+}
+
+/// Which words a run talks with.
+#[derive(Clone, Debug, Default)]
+pub enum FaceKind {
+    /// Its own.
+    #[default]
+    Own,
+    /// gh-ost's, for scripts that know those.
+    GhOst(Box<GhOstFacts>),
 }
 
 impl Desk {
@@ -31,14 +54,23 @@ impl Desk {
     /// # Errors
     /// A hook vetoes what is about to happen.
     pub async fn announce(&self, event: HookEvent) -> Result<()> {
-        self.hooks.fire(event, &self.controller.status(), &[]).await
+        match &self.face {
+            Face::Own(hooks) => hooks.fire(event, &self.controller.status(), &[]).await,
+            Face::GhOst(face) => face.announce(event).await,
+        }
     }
 
     /// Calls the hooks for a run that ended badly.
     pub async fn announce_failure(&self, failure: &Failure) {
-        let error = ("ERROR", failure.to_string());
-        let status = self.controller.status();
-        if let Err(unheard) = self.hooks.fire(HookEvent::Failure, &status, &[error]).await {
+        let heard = match &self.face {
+            Face::Own(hooks) => {
+                let error = ("ERROR", failure.to_string());
+                let status = self.controller.status();
+                hooks.fire(HookEvent::Failure, &status, &[error]).await
+            }
+            Face::GhOst(face) => face.announce(HookEvent::Failure).await,
+        };
+        if let Err(unheard) = heard {
             tracing::warn!(event = "hook_failed", "{unheard}");
         }
     }
@@ -51,12 +83,48 @@ impl Desk {
 pub async fn open(
     run: &Arc<Run>,
     status: Arc<StatusSource>,
+    face: FaceKind,
     group: &mut Supervisor,
 ) -> Result<Desk> {
     let hooks = Hooks::new(run.settings.hooks_path.clone());
     hooks.check()?;
     let (controller, commands) = Controller::new(run.tunables.clone(), status);
     let cancel = group.token();
+    let (face, handler) = match face {
+        FaceKind::Own => {
+            group.spawn(
+                "call status hooks",
+                hooks::call_status(
+                    hooks.clone(),
+                    controller.source().clone(),
+                    STATUS_HOOKS,
+                    cancel.clone(),
+                ),
+            );
+            (
+                Face::Own(hooks),
+                control::command::handler(controller.clone()),
+            )
+        }
+        FaceKind::GhOst(facts) => {
+            let port = facts.tcp_port;
+            let face = GhOst::new(controller.clone(), *facts, run.settings.hooks_path.clone());
+            if let Some(port) = port {
+                let served = control::socket::bind_local_tcp(port).await?;
+                group.spawn(
+                    "serve the control port",
+                    served.serve(face.clone().handler(), cancel.clone()),
+                );
+            }
+            group.spawn(
+                "watch the flag file of a command",
+                face.clone().watch_flag_file(cancel.clone()),
+            );
+            println!("{}", face.hint());
+            let handler = face.clone().handler();
+            (Face::GhOst(face), handler)
+        }
+    };
     let path = run
         .settings
         .socket
@@ -65,14 +133,7 @@ pub async fn open(
     let listener = Listener::bind(&path)?;
     tracing::info!(event = "control_socket", path = %path.display(), "listening on {}", path.display());
     group.spawn("serve the control socket", {
-        let controller = controller.clone();
-        listener.serve(
-            Arc::new(move |line| {
-                let answer = control::command::answer(&controller, &line);
-                Box::pin(std::future::ready(answer))
-            }),
-            cancel.clone(),
-        )
+        listener.serve(handler, cancel.clone())
     });
     if let Some(address) = &run.settings.metrics_listen {
         let port = metrics::bind(address).await?;
@@ -136,7 +197,7 @@ pub async fn open(
     Ok(Desk {
         controller,
         hold,
-        hooks,
+        face,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Purpose, Session};
 use crate::names::{Names, TableName};
-use crate::settings::OldTable;
+use crate::settings::{Extent, OldTable};
 
 /// Removes what is not needed any more, and says what is left.
 ///
@@ -18,7 +18,21 @@ pub async fn clean_up(
     result: Result<Done>,
 ) -> std::result::Result<Done, (Failure, Ending)> {
     match result {
-        Ok(done) if run.settings.rehearsal => {
+        Ok(done) if matches!(run.settings.extent, Extent::ReplicaTest { .. }) => {
+            let mut names = run.names.clone();
+            // The ghost stays, to be compared with the original.
+            names.ghost = names.changelog.clone();
+            match run.server.session(Purpose::Ddl).await {
+                Ok(mut session) => {
+                    if let Err(failure) = remove_helpers(&mut session, &names).await {
+                        tracing::warn!(event = "cleanup_failed", "{failure}");
+                    }
+                }
+                Err(failure) => tracing::warn!(event = "cleanup_failed", "{failure}"),
+            }
+            Ok(done)
+        }
+        Ok(done) if run.settings.extent != Extent::Migration => {
             if remove(run).await {
                 return Ok(done);
             }
@@ -114,6 +128,14 @@ pub async fn remove_helpers(session: &mut Session, names: &Names) -> Result<()> 
         drop_table(session, table).await?;
     }
     Ok(())
+}
+
+/// Drops an old table of an earlier run, asked for in so many words.
+///
+/// # Errors
+/// What the server answered.
+pub async fn drop_old(session: &mut Session, names: &Names) -> Result<()> {
+    drop_table(session, &names.old).await
 }
 
 async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::changelog;
 use crate::cutover::{LastChanges, Readiness};
-use crate::failure::{ErrorClass, Failure, FailureKind, Result};
+use crate::failure::{Context, ErrorClass, Failure, FailureKind, Result};
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::{Names, TableName};
 use crate::pace::Pace;
@@ -18,6 +18,8 @@ use crate::verify::{self, Comparison};
 
 /// How long the flush under way may take to come to its end. The application feels nothing of it.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(10);
+/// How long the last changes may take to get through when replication has been stopped.
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 /// So many of the keys changed last are compared once more under the lock: some milliseconds.
 const LAST_KEYS_MAX: usize = 100;
 
@@ -80,6 +82,22 @@ impl Rest {
 }
 
 impl Rest {
+    /// Stops replication on the server, which is a replica, and waits until the ghost has everything:
+    /// original and ghost can then be compared at rest.
+    ///
+    /// # Errors
+    /// What the server answered; changes that do not get through.
+    pub async fn stop_replication(&self, server: &Server) -> Result<()> {
+        let mut session = server.session(Purpose::Monitor).await?;
+        session
+            .execute(server.facts().stop_replica())
+            .await
+            .doing(|| format!("stop replication on {}", server.address()))?;
+        session.close().await;
+        let name = self.write_marker().await?;
+        self.marker_applied(&name, SETTLE_LIMIT).await
+    }
+
     /// Waits until everything before a marker is in the ghost.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{self, Desk};
+use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
 use super::engines::{self, Engines};
 use super::finish;
@@ -25,7 +25,7 @@ use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
 use crate::progress::Phase;
 use crate::schema::{self, TableDefinition};
-use crate::settings::{DeferIndexes, KillBlockers, ResumeSetting, VerifySetting};
+use crate::settings::{DeferIndexes, Extent, KillBlockers, ResumeSetting, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
 
@@ -51,7 +51,7 @@ pub struct Done {
 }
 
 /// Alters the table while it is in use.
-pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines) -> Outcome {
+pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: FaceKind) -> Outcome {
     // The desk outlives the story: commands are answered, and signals heard, until the very end.
     let mut desk_group = Supervisor::new(&CancellationToken::new());
     let status = Arc::new(StatusSource::new(
@@ -65,7 +65,7 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines) -> Outco
         "show the status",
         observe::watch(status.clone(), screen, lines, desk_group.token()),
     );
-    let result = match desk::open(run, status.clone(), &mut desk_group).await {
+    let result = match desk::open(run, status.clone(), face, &mut desk_group).await {
         Ok(desk) => at_the_desk(run, &desk).await,
         Err(failure) => Err((failure, Ending::nothing_changed())),
     };
@@ -76,10 +76,11 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines) -> Outco
     let (ending, failure) = match result {
         Ok(done) => {
             verification = done.verification;
-            let ending = if run.settings.rehearsal {
-                observe::Ending::Rehearsed
-            } else {
-                observe::Ending::Done
+            let ending = match run.settings.extent {
+                Extent::Migration => observe::Ending::Done,
+                Extent::Rehearsal | Extent::Noop | Extent::ReplicaTest { .. } => {
+                    observe::Ending::Rehearsed
+                }
             };
             (ending, None)
         }
@@ -179,6 +180,9 @@ async fn approve(run: &Run) -> Result<Approval> {
         Interrupted::Resumable(found) => Some(*found),
         Interrupted::Nothing => None,
     };
+    if found.is_none() && run.settings.drop_old_first {
+        finish::drop_old(&mut session, &run.names).await?;
+    }
     if found.is_none() && run.settings.resume == ResumeSetting::Require {
         return Err(Failure::new(
             FailureKind::Refused,
@@ -190,7 +194,10 @@ async fn approve(run: &Run) -> Result<Approval> {
         &mut session,
         &run.names,
         &alter,
-        &preflight::Requirements::of(found.is_some()),
+        &preflight::Requirements {
+            resumable: found.is_some(),
+            discard_foreign_keys: run.settings.discard_foreign_keys,
+        },
     )
     .await?;
     session.close().await;
@@ -289,6 +296,12 @@ async fn through_the_ghost(
         }
     };
     run.check_stop()?;
+    if run.settings.extent == Extent::Noop {
+        return Ok(Done {
+            old: run.names.original.clone(),
+            verification: None,
+        });
+    }
     scan_duplicates(run, &prepared).await?;
     run.check_stop()?;
     let engines = engines::start(run, &prepared, group).await?;
@@ -309,8 +322,13 @@ async fn through_the_ghost(
     build_indexes(run, &prepared, &engines, &controls).await?;
     let proof = proof::verify(run, &prepared, &engines, &controls).await?;
     desk.announce(HookEvent::Verified).await?;
-    if run.settings.rehearsal {
-        run.ask_removal();
+    if run.settings.extent != Extent::Migration {
+        if let Extent::ReplicaTest {
+            stop_replication: true,
+        } = run.settings.extent
+        {
+            engines.rest.stop_replication(&run.server).await?;
+        }
         return Ok(Done {
             old: run.names.original.clone(),
             verification: proof.summary(run),

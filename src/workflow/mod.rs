@@ -16,6 +16,7 @@ mod proof;
 mod run;
 
 pub use compare::{Compared, compare};
+pub use desk::FaceKind;
 pub use ending::{Ending, OriginalTable};
 pub use migrate::{Outcome, migrate};
 pub use plan::{Plan, plan};

@@ -77,7 +77,7 @@ pub async fn plan(run: &Run) -> Result<Plan> {
         &mut session,
         &run.names,
         &alter,
-        &preflight::Requirements::of(false),
+        &preflight::Requirements::default(),
     )
     .await?;
     session.close().await;

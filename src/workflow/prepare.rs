@@ -49,7 +49,13 @@ pub async fn fresh(
     let built = ghost::create(&mut session, &run.names, original, alter, timing).await?;
     session.close().await;
     let identity = definition_identity(&built.definition.create_statement);
-    let mut prepared = connect_tables(original.clone(), built.definition, alter, None)?;
+    let mut prepared = connect_tables(
+        original.clone(),
+        built.definition,
+        alter,
+        None,
+        run.settings.drop_renamed,
+    )?;
     prepared.deferred = built.deferred;
     prepared.ghost_complete = built.complete_create;
     prepared.ghost_identity = identity;
@@ -102,7 +108,13 @@ pub async fn resumed(
             run.names.ghost
         )));
     }
-    let mut prepared = connect_tables(original.clone(), ghost, alter, Some(found.clone()))?;
+    let mut prepared = connect_tables(
+        original.clone(),
+        ghost,
+        alter,
+        Some(found.clone()),
+        run.settings.drop_renamed,
+    )?;
     if !built {
         prepared.deferred = found.deferred;
     }
@@ -116,8 +128,16 @@ fn connect_tables(
     ghost: TableDefinition,
     alter: &AlterStatement,
     resumed: Option<Checkpoint>,
+    drop_renamed: bool,
 ) -> Result<Prepared> {
-    let map = ColumnMap::build(&original, &ghost, &alter.column_moves())?;
+    let mut moves = alter.column_moves();
+    if drop_renamed {
+        for (old, new) in std::mem::take(&mut moves.renamed) {
+            moves.dropped.push(old);
+            moves.added.push(new);
+        }
+    }
+    let map = ColumnMap::build(&original, &ghost, &moves)?;
     let key = MigrationKey::choose(&original, &ghost, &map).map_err(|reasons| {
         Failure::new(
             FailureKind::Refused,

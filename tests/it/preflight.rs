@@ -245,7 +245,10 @@ async fn all_findings_come_together() {
             assert!(text.contains(words), "{words}: {text}");
         }
         // Each alone, when the others are gone or allowed.
-        let wanted = Requirements { resumable: true };
+        let wanted = Requirements {
+            resumable: true,
+            ..Requirements::default()
+        };
         let report = inspect(&db, "t", "ADD n INT").await;
         assert!(report.findings.refuses("triggers") && report.findings.refuses("left-over"));
         db.sql("DROP TRIGGER tr").await;
