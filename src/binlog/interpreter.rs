@@ -311,7 +311,7 @@ impl Interpreter {
             // Servers without any GTID events.
             self.open(None, u64::from(event.timestamp) * 1_000_000, emit);
         }
-        match verdict {
+        match verdict.clone() {
             Verdict::Begin => {
                 self.set_begun();
                 Ok(())
@@ -356,7 +356,8 @@ impl Interpreter {
                 format!("changes what {table} is: {}", shorten(text)),
                 "let nobody change the table's definition meanwhile; start the migration again",
             )),
-            Verdict::Harmless => {
+            Verdict::Harmless | Verdict::Reaches => {
+                self.watched.reached_indirectly |= verdict == Verdict::Reaches;
                 let inside = self.group.as_ref().is_some_and(|group| group.begun);
                 if inside { Ok(()) } else { self.end(emit) }
             }

@@ -53,6 +53,7 @@ fn subject() -> Subject {
         watched: Watched {
             original: TableName::new("d", "t"),
             ghost: TableName::new("d", "_t_gho"),
+            reached_indirectly: false,
         },
         changelog: TableName::new("d", "_t_ghc"),
         wishes: Wishes::new(&definition, &key, &map, true),

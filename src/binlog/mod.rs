@@ -15,6 +15,7 @@ mod literal;
 mod plan;
 pub mod position;
 mod prepared;
+mod reach;
 pub mod reader;
 mod rows;
 mod statement;

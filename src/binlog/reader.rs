@@ -10,6 +10,7 @@ use super::foreign::Foreign;
 use super::interpreter::Interpreter;
 use super::plan::Wishes;
 use super::position;
+use super::reach;
 use super::statement::Watched;
 use super::stream::{self, Stream};
 use super::tables::Subject;
@@ -104,6 +105,8 @@ pub fn start(
             watched: Watched {
                 original: feed.original.clone(),
                 ghost: feed.ghost.clone(),
+                // Looked up before the first event.
+                reached_indirectly: true,
             },
             changelog: feed.changelog.clone(),
             wishes: Wishes::new(&feed.definition, &feed.key, &feed.map, feed.images),
@@ -268,6 +271,11 @@ impl Reader {
 
     async fn open(&mut self, from: &Coordinates) -> Result<Stream> {
         if self.foreign.is_none() {
+            let Feed {
+                server, definition, ..
+            } = &self.feed;
+            let reached = reach::reached_indirectly(server, definition).await?;
+            self.subject.watched.reached_indirectly = reached;
             self.foreign = Some(self.look_for_prepared().await?);
         }
         Stream::open(&self.feed.server, from, self.server_id, &mut self.identity).await

@@ -32,6 +32,8 @@ pub enum Verdict {
     Harmless,
     /// It changes, or may change, rows of the original as a statement.
     Changes,
+    /// It makes something through which statements may reach the original without naming it.
+    Reaches,
     /// It changes the definition of the original or of the ghost, or what they are.
     Redefines(TableName),
 }
@@ -43,6 +45,9 @@ pub struct Watched {
     pub original: TableName,
     /// The ghost, whose definition is ours alone.
     pub ghost: TableName,
+    /// Whether statements can change the original without naming it: by views, triggers, functions,
+    /// cascades.
+    pub reached_indirectly: bool,
 }
 
 /// Judges a statement that ran in a default schema.
@@ -174,14 +179,11 @@ impl Statement<'_> {
             "UPDATE" => self.names_between(1, self.before("SET"), &watched.original),
             "DELETE" => self.names_between(1, self.before("WHERE"), &watched.original),
             "WITH" => self.names_from(1, &watched.original),
-            // Logged only if a function in it changes something, which its text does not tell.
-            "SELECT" | "DO" | "CALL" | "SET" | "VALUES" | "(" => {
-                self.schema.eq_ignore_ascii_case(&watched.original.schema)
-                    || self.mentions_schema(&watched.original.schema)
-            }
+            // Logged only if a function in it changes something.
+            "SELECT" | "DO" | "CALL" | "SET" | "VALUES" | "(" => false,
             _ => return None,
         };
-        Some(if touches {
+        Some(if touches || watched.reached_indirectly {
             Verdict::Changes
         } else {
             Verdict::Harmless
@@ -193,6 +195,18 @@ impl Statement<'_> {
             if self.redefines(table) {
                 return Verdict::Redefines(table.clone());
             }
+        }
+        let makes_text = matches!(
+            self.object(1).as_str(),
+            "VIEW" | "TRIGGER" | "FUNCTION" | "PROCEDURE" | "PACKAGE"
+        );
+        if makes_text
+            && matches!(self.keyword(0).as_str(), "CREATE" | "ALTER")
+            && self.mentions(&watched.original.table)
+            && (same(self.schema, &watched.original.schema)
+                || self.mentions(&watched.original.schema))
+        {
+            return Verdict::Reaches;
         }
         Verdict::Harmless
     }
@@ -245,7 +259,7 @@ impl Statement<'_> {
                 Some(target) => self.name_at(target, table),
                 None => self.names_from(1, table),
             },
-            "DATABASE" | "SCHEMA" => self.mentions_schema(&table.schema),
+            "DATABASE" | "SCHEMA" => self.mentions(&table.schema),
             _ => false,
         }
     }
@@ -387,10 +401,10 @@ impl Statement<'_> {
                 .is_some_and(|name| same(name, &table.table))
     }
 
-    fn mentions_schema(&self, schema: &str) -> bool {
+    fn mentions(&self, wanted: &str) -> bool {
         self.tokens
             .iter()
-            .any(|token| token.name().is_some_and(|name| same(name, schema)))
+            .any(|token| token.name().is_some_and(|name| same(name, wanted)))
     }
 }
 
@@ -407,6 +421,7 @@ mod tests {
         Watched {
             original: TableName::new("d", "t"),
             ghost: TableName::new("d", "_t_gho"),
+            reached_indirectly: false,
         }
     }
 
@@ -466,13 +481,10 @@ mod tests {
             "LOAD DATA LOCAL INFILE '/x' REPLACE INTO TABLE `t` (id)",
             "/*!50000 UPDATE */ t SET a = 1",
             "update x join y on a='\\' join t on b='c' set d = '",
-            "SELECT `f`(1)",
-            "(SELECT f())",
         ] {
             check("d", text, Verdict::Changes);
         }
         check("x", "update d . t set a = 1", Verdict::Changes);
-        check("x", "SELECT d.f()", Verdict::Changes);
     }
 
     #[test]
@@ -533,10 +545,8 @@ mod tests {
             "CREATE TABLE `other` (a INT) SELECT * FROM t",
             "CREATE TEMPORARY TABLE t (id INT)",
             "DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`",
-            "CREATE VIEW t2 AS SELECT * FROM t",
             "DROP VIEW v",
-            "CREATE TRIGGER g AFTER INSERT ON other FOR EACH ROW DELETE FROM t",
-            "CREATE PROCEDURE p() UPDATE t SET a = 1",
+            "CREATE VIEW t2 AS SELECT * FROM other",
             "ANALYZE TABLE t",
             "OPTIMIZE TABLE t",
             "GRANT SELECT ON d.t TO u",
@@ -547,5 +557,29 @@ mod tests {
             check("d", text, Verdict::Harmless);
         }
         check("x", "DROP TABLE t", Verdict::Harmless);
+    }
+
+    #[test]
+    fn what_is_reached_indirectly_is_guarded_too() {
+        for text in [
+            "CREATE VIEW t2 AS SELECT * FROM t",
+            "CREATE TRIGGER g AFTER INSERT ON other FOR EACH ROW DELETE FROM t",
+            "CREATE DEFINER=`root`@`%` PROCEDURE p() UPDATE d.t SET a = 1",
+            "ALTER ALGORITHM=MERGE VIEW v AS SELECT * FROM `d`.`t`",
+        ] {
+            check("d", text, Verdict::Reaches);
+        }
+        check("x", "CREATE VIEW v AS SELECT * FROM t", Verdict::Harmless);
+        let watched = Watched {
+            reached_indirectly: true,
+            ..watched()
+        };
+        for text in [
+            "insert into other values (1)",
+            "SELECT `f`(1)",
+            "(SELECT f())",
+        ] {
+            assert_eq!(judge(b"x", text.as_bytes(), &watched), Verdict::Changes);
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::follow::{Follow, Setup};
-use crate::support::server::TestServer;
+use super::follow::{Follow, Setup, alone};
+use crate::support::server::{TestServer, server};
 use crate::support::wait::PATIENCE;
 use crate::support::{TestDb, both, eventually};
 
@@ -50,22 +50,71 @@ async fn definitions_changed_by_others_stop_the_reader() {
     .await;
 }
 
+const STATEMENT_FORMAT: &str = "SET SESSION binlog_format = 'STATEMENT'";
+
+/// Servers of their own for statements: other tests' readers may have to stop at them.
+fn servers() -> [&'static TestServer; 2] {
+    [server("mysql-minimal"), server("mariadb-minimal")]
+}
+
 #[tokio::test]
 async fn statements_that_change_rows_stop_the_reader() {
-    both(async |server| {
+    let _alone = alone().await;
+    for server in servers() {
         for statement in [
             "INSERT INTO t VALUES (9, 9)",
             "UPDATE other JOIN t ON t.id <> other.id SET t.a = 5",
         ] {
             let chosen = [
                 "INSERT INTO other VALUES (1, 1)",
-                "SET SESSION binlog_format = 'STATEMENT'",
+                STATEMENT_FORMAT,
                 statement,
             ];
             stops(server, &chosen, "is a statement that changes it_closed_").await;
         }
-    })
-    .await;
+        let db = table(server).await;
+        let mut follow = Follow::new(&db, true).await;
+        for statement in [
+            STATEMENT_FORMAT,
+            "INSERT INTO other VALUES (1, 1)",
+            "INSERT INTO other SELECT id + 10, a FROM t",
+            "UPDATE other SET a = 2",
+        ] {
+            db.sql(statement).await;
+        }
+        assert_eq!(follow.changes().await, []);
+        follow.stop().await;
+    }
+}
+
+/// Statements that do not name the table, where something else does: made before and after the start.
+#[tokio::test]
+async fn statements_that_may_reach_the_table_stop_the_reader() {
+    const TRIGGER: &str = "CREATE TRIGGER g AFTER INSERT ON other FOR EACH ROW UPDATE t SET a = 0";
+    const VIEW: &str = "CREATE VIEW v AS SELECT * FROM t";
+    const FUNCTION: &str = "CREATE FUNCTION f() RETURNS INT DETERMINISTIC MODIFIES SQL DATA \
+                            BEGIN DELETE FROM t; RETURN 1; END";
+    let _alone = alone().await;
+    for server in servers() {
+        for (made, used) in [
+            (TRIGGER, "INSERT INTO other VALUES (1, 1)"),
+            (VIEW, "UPDATE v SET a = 5"),
+            (FUNCTION, "DO f()"),
+        ] {
+            let db = table(server).await;
+            db.sql(made).await;
+            let follow = Follow::new(&db, true).await;
+            let client = db.connect().await;
+            client.sql(STATEMENT_FORMAT).await;
+            client.sql(used).await;
+            let failure = follow.failure().await;
+            assert!(
+                failure.to_string().contains("or may do so"),
+                "{made}: {failure}"
+            );
+            stops(server, &[STATEMENT_FORMAT, made, used], "or may do so").await;
+        }
+    }
 }
 
 /// None of these changes the table; the reader goes on, and sees the change at the end.
@@ -81,7 +130,6 @@ async fn what_is_harmless_does_not_stop_the_reader() {
             "CREATE TABLE IF NOT EXISTS t (id INT)",
             "/* changeling */ ALTER TABLE _t_gho ADD COLUMN b INT",
             "/* changeling */ RENAME TABLE _t_gho TO x, x TO _t_gho",
-            "CREATE VIEW v AS SELECT * FROM t",
             "CREATE TABLE ctas (PRIMARY KEY (id)) SELECT * FROM t",
             "CREATE TABLE alike LIKE t",
             "INSERT INTO alike SELECT * FROM t",
@@ -91,15 +139,13 @@ async fn what_is_harmless_does_not_stop_the_reader() {
             "CREATE TEMPORARY TABLE t (id INT)",
             "INSERT INTO t VALUES (1)",
             "DROP TEMPORARY TABLE t",
-            "SET SESSION binlog_format = 'STATEMENT'",
-            "INSERT INTO other VALUES (1, 1)",
-            "INSERT INTO other SELECT id + 10, a FROM t",
-            "SET SESSION binlog_format = 'ROW'",
+            "CREATE VIEW v AS SELECT * FROM t",
+            "UPDATE v SET a = 7 WHERE id = 1",
             "INSERT INTO t VALUES (9, 9)",
         ] {
             client.sql(statement).await;
         }
-        assert_eq!(follow.changes().await.len(), 1);
+        assert_eq!(follow.changes().await.len(), 2);
         client.close().await;
         follow.stop().await;
     })

@@ -14,10 +14,11 @@ use crate::support::server::TestServer;
 use crate::support::{TestDb, assert_same_rows, both};
 
 /// A column: type before, type after, values to try (NULL is always tried).
-struct Column {
-    source: String,
-    target: String,
-    values: Vec<String>,
+#[derive(Debug)]
+pub struct Column {
+    pub source: String,
+    pub target: String,
+    pub values: Vec<String>,
 }
 
 fn same(kind: &str, values: &[&str]) -> Column {
@@ -34,7 +35,7 @@ fn changed(source: &str, target: &str, values: &[&str]) -> Column {
 
 /// Runs the columns side by side in one table: a row for each value, and one of NULLs. Returns how many
 /// changes had no literals and were reread.
-async fn try_columns(server: &'static TestServer, columns: &[Column]) -> usize {
+pub async fn try_columns(server: &'static TestServer, columns: &[Column]) -> usize {
     let db = TestDb::create(server, "fidelity").await;
     db.sql("SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0")
         .await;

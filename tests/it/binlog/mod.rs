@@ -6,3 +6,4 @@ pub mod follow;
 mod images;
 mod outages;
 mod plain;
+mod random;
