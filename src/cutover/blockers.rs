@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::report::Blocker;
-use crate::failure::Result;
+use crate::failure::{Context, ErrorClass, Result};
 use crate::mysql::{Purpose, Server, Session, quote};
 use crate::names::TableName;
 
@@ -26,6 +26,37 @@ enum Sight {
     LockInfoPlugin,
     /// Neither: open transactions only, whatever table they have used.
     TransactionsOnly,
+}
+
+impl Sight {
+    async fn of(session: &mut Session) -> Result<Sight> {
+        if session.server().facts().shows_metadata_locks() {
+            // The table is there also where nothing is written into it (MySQL 5.7 as shipped).
+            let instrument: Result<Option<String>> = session
+                .first(
+                    "SELECT NAME FROM performance_schema.setup_instruments \
+                     WHERE NAME = 'wait/lock/metadata/sql/mdl' AND ENABLED = 'YES'",
+                )
+                .await;
+            match instrument {
+                Ok(Some(_)) => return Ok(Sight::MetadataLocks),
+                Err(failure) if failure.class() != Some(ErrorClass::Refused) => {
+                    return Err(failure);
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let plugin: Option<String> = session
+            .first(
+                "SELECT PLUGIN_NAME FROM information_schema.PLUGINS \
+                 WHERE PLUGIN_NAME = 'METADATA_LOCK_INFO' AND PLUGIN_STATUS = 'ACTIVE'",
+            )
+            .await?;
+        Ok(match plugin {
+            Some(_) => Sight::LockInfoPlugin,
+            None => Sight::TransactionsOnly,
+        })
+    }
 }
 
 /// Looks at those who hold the table.
@@ -57,20 +88,7 @@ impl Lookout {
     /// What the server answered.
     pub async fn open(server: &Server, table: &TableName) -> Result<Lookout> {
         let mut session = server.session(Purpose::Monitor).await?;
-        let sight = if server.facts().shows_metadata_locks() {
-            Sight::MetadataLocks
-        } else {
-            let plugin: Option<String> = session
-                .first(
-                    "SELECT PLUGIN_NAME FROM information_schema.PLUGINS \
-                     WHERE PLUGIN_NAME = 'METADATA_LOCK_INFO' AND PLUGIN_STATUS = 'ACTIVE'",
-                )
-                .await?;
-            match plugin {
-                Some(_) => Sight::LockInfoPlugin,
-                None => Sight::TransactionsOnly,
-            }
-        };
+        let sight = Sight::of(&mut session).await?;
         Ok(Lookout {
             session,
             sight,
@@ -83,6 +101,11 @@ impl Lookout {
     /// Whether those who hold the table can be told from those who do not.
     pub fn sees_holders(&self) -> bool {
         self.sight != Sight::TransactionsOnly
+    }
+
+    /// Its session, for other looks that may take a moment.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     pub async fn close(self) {
@@ -103,7 +126,12 @@ impl Lookout {
             Sight::LockInfoPlugin => self.sql_plugin(),
             Sight::TransactionsOnly => TRANSACTIONS.to_string(),
         };
-        let rows: Vec<Row> = self.session.query(&sql).await?;
+        let rows: Vec<Row> = self
+            .session
+            .query(&sql)
+            .await
+            .doing(|| "look who holds the table")
+            .remedy("grant PROCESS, and SELECT on performance_schema, to the account")?;
         let now = Instant::now();
         self.last_look = Some(now);
         let own_id = self.session.id();

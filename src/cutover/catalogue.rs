@@ -59,11 +59,12 @@ pub async fn ownership(server: &Server, names: &Names) -> Result<Ownership> {
     let has = |table: &str| found.iter().any(|name| name == table);
     let original = has(&names.original.table);
     let ghost = has(&names.ghost.table) || has(&sorted.ghost.table);
-    // While the ghost is there, the sentry's name is the sentry's; once the ghost has taken the
-    // original's name, it is the old table's.
+    // While the ghost is there, nothing was swapped: what has the old table's name is of an earlier
+    // time, and the sentry's name is the sentry's. Once the ghost has taken the original's name, either
+    // is the old table's.
     let old = has(&names.old.table) || has(&sorted.sentry.table);
     Ok(match (original, ghost, old) {
-        (true, true, _) if !has(&names.old.table) => Ownership::Original,
+        (true, true, _) => Ownership::Original,
         (true, false, true) => Ownership::Swapped,
         _ => Ownership::Unknown(format!(
             "of {} there are: {}",

@@ -6,6 +6,7 @@ use super::attempt::{Log, within};
 use super::changes::LastChanges;
 use super::crew::{bounded, released_after, unlock};
 use super::report::Step;
+use super::triggers::{Trigger, create_marked};
 use crate::failure::Result;
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
@@ -20,6 +21,8 @@ pub(super) struct Lock<'a> {
     pub lock_until: Instant,
     /// The end of the budget.
     pub until: Instant,
+    /// The original's triggers, to be put on the ghost.
+    pub triggers: &'a [Trigger],
 }
 
 impl Lock<'_> {
@@ -63,6 +66,11 @@ impl Lock<'_> {
         log.rows_applied += bounded(watch, id, until, changes.apply_rest(holder, ghost)).await?;
         log.begin(Step::Check);
         bounded(watch, id, until, changes.check_last(holder, ghost)).await?;
+        if !self.triggers.is_empty() {
+            log.begin(Step::Triggers);
+            let create = create_marked(holder, self.triggers, ghost);
+            bounded(watch, id, until, create).await?;
+        }
         within(until)
     }
 }

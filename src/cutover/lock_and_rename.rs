@@ -15,6 +15,7 @@ use super::changes::LastChanges;
 use super::crew::{bounded, end_connections, open_locker, open_watch, unlock};
 use super::lock::Lock;
 use super::report::Step;
+use super::triggers::Trigger;
 use crate::failure::Result;
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
@@ -56,6 +57,7 @@ impl LockAndRename {
         plan: &CutOverPlan,
         changes: &C,
         lock_wait: Duration,
+        triggers: &[Trigger],
         log: &mut Log,
     ) -> Result<End> {
         let asked = log.asked();
@@ -65,6 +67,7 @@ impl LockAndRename {
             ghost: &plan.names.ghost,
             lock_until: asked + lock_wait,
             until,
+            triggers,
         };
         let prepared = lock
             .hold(&mut self.holder, None, &mut self.watch, changes, log)

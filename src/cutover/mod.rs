@@ -28,6 +28,7 @@ mod schedule;
 mod sentry;
 mod settle;
 mod sorted;
+mod triggers;
 
 use std::time::Duration;
 
@@ -81,6 +82,9 @@ pub struct CutOverPlan {
     pub kill: KillPolicy,
     /// After how many failed attempts.
     pub kill_after_attempts: u32,
+    /// Whether the original's triggers are recreated on the new table; otherwise a table that has some
+    /// is not swapped.
+    pub recreate_triggers: bool,
     /// Never a transaction that has changed more rows than this: its rollback would take long.
     pub kill_rows_max: u64,
     /// Replay's lag must be at most this …
@@ -107,6 +111,7 @@ impl CutOverPlan {
             deadline: None,
             kill: KillPolicy::Never,
             kill_after_attempts: 3,
+            recreate_triggers: false,
             kill_rows_max: 100_000,
             lag_max: Duration::from_millis(500),
             backlog_rows_max: 1_000,

@@ -6,6 +6,7 @@ use super::attempt::{End, Log};
 use super::changes::LastChanges;
 use super::lock_and_rename::LockAndRename;
 use super::sentry::Sentry;
+use super::triggers::Trigger;
 use super::{CutOverPlan, Protocol};
 use crate::failure::Result;
 
@@ -51,11 +52,14 @@ impl Crew {
         plan: &CutOverPlan,
         changes: &C,
         lock_wait: Duration,
+        triggers: &[Trigger],
         log: &mut Log,
     ) -> Result<End> {
         match self {
-            Crew::LockAndRename(crew) => crew.attempt(plan, changes, lock_wait, log).await,
-            Crew::Sentry(crew) => crew.attempt(plan, changes, lock_wait, log).await,
+            Crew::LockAndRename(crew) => {
+                crew.attempt(plan, changes, lock_wait, triggers, log).await
+            }
+            Crew::Sentry(crew) => crew.attempt(plan, changes, lock_wait, triggers, log).await,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Step {
     Rest,
     /// Looks at the last keys again.
     Check,
+    /// Until the original's triggers are on the ghost.
+    Triggers,
     /// Until the other session's RENAME is seen to wait for the original.
     Queue,
     /// Until it is proven that the RENAME holds the original and that nobody wrote in between.
@@ -40,6 +42,7 @@ impl fmt::Display for Step {
             Step::Marker => "marker",
             Step::Rest => "last changes",
             Step::Check => "check",
+            Step::Triggers => "triggers",
             Step::Queue => "queue",
             Step::Proof => "proof",
             Step::Rename => "rename",

@@ -16,8 +16,9 @@ use super::report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, S
 use super::schedule::Schedule;
 use super::settle::{name_old, put_back};
 use super::sorted::SortedNames;
+use super::triggers::{self, Trigger};
 use super::{CutOverPlan, Protocol};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, FailureKind, Result};
 use crate::progress::{Phase, Progress};
 
 /// Between two questions for readiness.
@@ -134,7 +135,7 @@ impl<C: LastChanges> Run<'_, C> {
             let failure = match self.lookout.look(own, self.plan.budget).await {
                 Ok(blockers) => return Ok(blockers),
                 Err(failure) if failure.is_disconnected() => failure,
-                Err(failure) => return Err(failure.doing("look who holds the table")),
+                Err(failure) => return Err(failure),
             };
             match Lookout::open(&self.plan.server, &self.plan.names.original).await {
                 Ok(lookout) => self.lookout = lookout,
@@ -248,6 +249,16 @@ impl<C: LastChanges> Run<'_, C> {
                 Err(failure) => return Err(failure),
             },
         };
+        let triggers = match self.triggers().await {
+            Ok(triggers) => triggers,
+            Err(failure) => {
+                self.crew = Some(crew);
+                return match failure.is_disconnected() {
+                    true => Ok(Turn::Failed(Outcome::Disturbed(failure.to_string()))),
+                    false => Err(failure),
+                };
+            }
+        };
         log.begin(Step::Quiesce);
         if let Err(failure) = self.changes.quiesce().await {
             self.crew = Some(crew);
@@ -255,7 +266,9 @@ impl<C: LastChanges> Run<'_, C> {
             return Err(failure.doing("suspend replay for the cut-over"));
         }
         let lock_wait = self.schedule.lock_wait(suspects);
-        let end = crew.attempt(self.plan, self.changes, lock_wait, log).await;
+        let end = crew
+            .attempt(self.plan, self.changes, lock_wait, &triggers, log)
+            .await;
         log.end();
         let turn = match end {
             Ok(End::Swapped) => {
@@ -285,11 +298,26 @@ impl<C: LastChanges> Run<'_, C> {
                 Err(failure)
             }
         };
-        if self.plan.protocol == Protocol::Sentry {
+        if self.plan.protocol == Protocol::Sentry || !triggers.is_empty() {
             put_back(&self.plan.server, &self.plan.names).await?;
         }
         self.changes.resume();
         turn
+    }
+
+    /// The original's triggers: read before each attempt, since anybody may have created one.
+    async fn triggers(&mut self) -> Result<Vec<Trigger>> {
+        let original = &self.plan.names.original;
+        let triggers = triggers::load(self.lookout.session(), original).await?;
+        if !self.plan.recreate_triggers && !triggers.is_empty() {
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("{original} has triggers, which would stay with the old table"),
+            )
+            .remedy("have them recreated on the new table (--triggers=recreate), or drop them"));
+        }
+        triggers::check(&triggers)?;
+        Ok(triggers)
     }
 
     /// Reports a failed attempt, and waits until the next may be made.
@@ -412,6 +440,13 @@ impl<C: LastChanges> Run<'_, C> {
                 }
             }
         };
+        let original = &self.plan.names.original;
+        if self.plan.recreate_triggers
+            && let Err(failure) = triggers::take_names(&self.plan.server, original, &old).await
+        {
+            // They are there and fire; a later start gives them their names.
+            tracing::warn!(event = "cutover_triggers", "{failure}");
+        }
         let attempt = self.report(log, Outcome::Swapped, Vec::new(), Vec::new(), None);
         Swap::Swapped(Swapped {
             attempt,

@@ -1,4 +1,4 @@
-//! Brings the names back in order after an attempt with the sentry protocol, or after a crash in one.
+//! Brings names and triggers back in order after an attempt with the sentry protocol, or after a crash in one.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::catalogue::{Ownership, ownership};
 use super::crew::open_locker;
 use super::sorted::SortedNames;
+use super::triggers;
 use crate::failure::{Context, Result};
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Server, Session};
@@ -30,7 +31,8 @@ pub async fn settle(server: &Server, names: &Names) -> Result<Ownership> {
     match found {
         Ownership::Original => put_back(server, names).await?,
         Ownership::Swapped => {
-            name_old(server, names).await?;
+            let old = name_old(server, names).await?;
+            triggers::take_names(server, &names.original, &old).await?;
         }
         Ownership::Unknown(_) => {}
     }
@@ -100,6 +102,7 @@ async fn set_right(server: &Server, names: &Names, owner: &Ownership) -> Result<
         if comment(&mut session, &sorted.ghost).await?.is_some() {
             rename(&mut session, &sorted.ghost, &names.ghost).await?;
         }
+        triggers::drop_marked(&mut session, &names.ghost).await?;
     }
     session.close().await;
     Ok(())

@@ -48,6 +48,7 @@ use super::lock::Lock;
 use super::report::Step;
 use super::settle::SENTRY_COMMENT;
 use super::sorted::SortedNames;
+use super::triggers::Trigger;
 use crate::failure::Result;
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
@@ -127,6 +128,7 @@ impl Sentry {
         plan: &CutOverPlan,
         changes: &C,
         lock_wait: Duration,
+        triggers: &[Trigger],
         log: &mut Log,
     ) -> Result<End> {
         let sorted = SortedNames::new(&plan.names.original);
@@ -142,6 +144,7 @@ impl Sentry {
             ghost: &sorted.ghost,
             lock_until: asked + lock_wait,
             until,
+            triggers,
         };
         let keeper = Some(&mut self.keeper);
         let held = lock

@@ -210,7 +210,7 @@ async fn names_are_settled() {
     field.db.sql("RENAME TABLE t TO `t~sen`, _t_gho TO t").await;
     assert_eq!(settle(connection, names).await.unwrap(), Ownership::Swapped);
     field.assert_whole(Ownership::Swapped).await;
-    field.db.sql("CREATE TABLE _t_gho (id INT)").await;
+    field.db.sql("DROP TABLE _t_del").await;
     let unknown = ownership(connection, names).await.unwrap();
     assert!(matches!(unknown, Ownership::Unknown(_)), "{unknown:?}");
 }

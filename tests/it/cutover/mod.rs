@@ -6,3 +6,4 @@ mod disturbed;
 mod field;
 mod killed;
 mod swaps;
+mod triggers;
