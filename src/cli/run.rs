@@ -15,6 +15,11 @@ use crate::workflow::{self, Ending, FaceKind};
 /// Runs the program.
 pub fn run() -> ExitCode {
     let taken = arguments::take();
+    if arguments::is_gh_ost(&taken.arguments) {
+        let named = taken.arguments.get(1).is_some_and(|word| word == "gh-ost");
+        let words = taken.arguments.into_iter().skip(if named { 2 } else { 1 });
+        return super::gh_ost::execute(words.collect());
+    }
     let cli = match super::parse(taken.arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -106,8 +106,7 @@ fn judge(clause: &Clause) -> Option<Finding> {
             Finding::refuse(
                 "algorithm",
                 format!("`{text}` asks for the server's own way"),
-                "leave it out, or run the statement with the server's own ALTER TABLE; --native=auto \
-                 takes the server's way where it is cheap",
+                "leave it out, or run the statement with the server's own ALTER TABLE",
             )
         }
         ClauseKind::Algorithm(_) | ClauseKind::Lock(_) => Finding::note(

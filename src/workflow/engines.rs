@@ -37,6 +37,8 @@ pub struct Engines {
     pub interlock: Arc<Interlock>,
     /// Applies it.
     pub replay: Arc<Replay>,
+    /// What unique keys the ghost has.
+    pub uniqueness: Uniqueness,
     /// Says how fast the copy may go.
     pub throttle: Throttle,
     /// Writes checkpoints.
@@ -81,6 +83,12 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
         interlock.clone(),
         run.progress.clone(),
     );
+    let uniqueness = Uniqueness::of(
+        &prepared.original,
+        &prepared.ghost,
+        &prepared.map,
+        &prepared.key,
+    );
     let replay = Replay::new(
         ReplayPlan {
             server: run.server.clone(),
@@ -88,12 +96,7 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
             ghost: run.names.ghost.clone(),
             map: prepared.map.clone(),
             key: prepared.key.clone(),
-            uniqueness: Uniqueness::of(
-                &prepared.original,
-                &prepared.ghost,
-                &prepared.map,
-                &prepared.key,
-            ),
+            uniqueness,
             statement_rows_max: ReplayPlan::STATEMENT_ROWS_MAX,
         },
         backlog.clone(),
@@ -187,6 +190,7 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
     Ok(Engines {
         interlock,
         replay,
+        uniqueness,
         throttle,
         checkpointer,
         watermark,

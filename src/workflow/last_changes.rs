@@ -22,6 +22,8 @@ const SUSPEND_LIMIT: Duration = Duration::from_secs(10);
 const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 /// So many of the keys changed last are compared once more under the lock: some milliseconds.
 const LAST_KEYS_MAX: usize = 100;
+/// More rows than this cannot be compared within the budget.
+const EVICTED_KEYS_MAX: usize = 2000;
 
 /// Replay, the changelog and the throttle, as the cut-over sees them.
 pub struct Rest {
@@ -147,9 +149,25 @@ impl LastChanges for Rest {
     }
 
     async fn check_last(&self, session: &mut Session, ghost: &TableName) -> Result<()> {
+        // Rows that had to go for others and are not known to be back must be looked at, all of them.
+        let evicted = self.replay.evicted().look();
+        let unseen = evicted.overflow || self.comparison.assigns();
+        if evicted.keys.len() > EVICTED_KEYS_MAX
+            || (unseen && (evicted.overflow || !evicted.keys.is_empty()))
+        {
+            return Err(Failure::from_server(
+                ErrorClass::Transient,
+                None,
+                "rows had to go for others with the same unique value and are not back yet",
+            ));
+        }
+        if self.comparison.assigns() {
+            return Ok(());
+        }
         let mut keys = self.replay.keys_of_last_windows();
-        keys.drain(..keys.len().saturating_sub(LAST_KEYS_MAX));
-        if keys.is_empty() || self.comparison.assigns() {
+        let kept = LAST_KEYS_MAX + evicted.keys.len();
+        keys.drain(..keys.len().saturating_sub(kept));
+        if keys.is_empty() {
             return Ok(());
         }
         let comparison = self.comparison.for_ghost(ghost);

@@ -15,6 +15,7 @@ use crate::chunk::LowWatermark;
 use crate::failure::{Failure, Result};
 use crate::observe::Verification;
 use crate::progress::Phase;
+use crate::replay::uniqueness::Uniqueness;
 use crate::settings::VerifySetting;
 use crate::verify::{self, Comparison, Settle, VerifyPlan};
 use crate::walk::{Controls, Part};
@@ -77,7 +78,15 @@ pub async fn verify(
         row_bytes_estimate: prepared.original.row_bytes_estimate,
     };
     let suspects = engines.watermark.borrow().suspects.clone();
-    let follows = run.settings.verify == VerifySetting::After;
+    let stricter = engines.uniqueness == Uniqueness::Stricter;
+    if stricter && run.settings.verify == VerifySetting::Off {
+        tracing::info!(
+            event = "verify_needed",
+            "original and ghost are compared all the same: the new table has a unique key that the \
+             original does not imply, so a row could go for another"
+        );
+    }
+    let follows = stricter || run.settings.verify == VerifySetting::After;
     let part = if follows {
         Part::All(None)
     } else if suspects.is_empty() {

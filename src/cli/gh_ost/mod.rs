@@ -4,6 +4,7 @@
 //! This module knows flags, and nothing of what they set in motion: it gives a [`GhOstRun`].
 
 pub mod conf;
+mod execute;
 mod flags;
 mod go_flags;
 pub mod run;
@@ -16,6 +17,8 @@ pub use run::{
     GhOstLogLevel, GhOstMetrics, GhOstPermissions, GhOstPlace, GhOstRenames, GhOstRun, GhOstTables,
     GhOstTask, GhOstThrottle, GhOstTopology, GhOstTriggers,
 };
+
+pub use execute::execute;
 
 use crate::failure::{Failure, Result};
 
