@@ -11,10 +11,12 @@
 
 mod binlog;
 mod changelog;
+mod commands;
 mod connection;
 mod control;
 mod copy;
 mod cutover;
+mod gh_ost;
 mod kill;
 mod lint;
 mod model;
