@@ -87,6 +87,16 @@ pub enum OldTable {
     DropAfter(Duration),
 }
 
+/// What is done with triggers of the original.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Triggers {
+    /// The run is refused.
+    #[default]
+    Refuse,
+    /// They are recreated on the new table within the swap, under their own names.
+    Recreate,
+}
+
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
@@ -183,6 +193,8 @@ pub struct Settings {
     pub discard_foreign_keys: bool,
     /// An old table of an earlier run is dropped at the start (gh-ost's `--initially-drop-old-table`).
     pub drop_old_first: bool,
+    /// See [`Triggers`].
+    pub triggers: Triggers,
     /// See [`CutOverSettings`].
     pub cutover: CutOverSettings,
     /// See [`ThrottleSettings`].
@@ -234,6 +246,7 @@ impl Settings {
             drop_renamed: false,
             discard_foreign_keys: false,
             drop_old_first: false,
+            triggers: Triggers::default(),
             cutover: CutOverSettings::default(),
             throttle: ThrottleSettings::default(),
             old_table: OldTable::default(),

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::settings::{
-    CopySetting, DeferIndexes, KillBlockers, ReplaySetting, ResumeSetting, VerifySetting,
+    CopySetting, DeferIndexes, KillBlockers, ReplaySetting, ResumeSetting, Triggers, VerifySetting,
 };
 
 macro_rules! spelled {
@@ -50,4 +50,8 @@ spelled!(KillBlockers {
     Never = "never": "nobody",
     Idle = "idle": "sessions that hold the table and run nothing",
     All = "all": "all sessions that hold the table",
+});
+spelled!(Triggers {
+    Refuse = "refuse": "a table with triggers is refused",
+    Recreate = "recreate": "they are recreated within the swap",
 });

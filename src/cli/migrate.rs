@@ -13,7 +13,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::names::TableName;
 use crate::settings::{
     CopySetting, CutOverSettings, DeferIndexes, Extent, KillBlockers, OldTable, ReplaySetting,
-    ResumeSetting, Settings, ThrottleSettings, VerifySetting,
+    ResumeSetting, Settings, ThrottleSettings, Triggers, VerifySetting,
 };
 use crate::tunables::Tunables;
 
@@ -199,6 +199,9 @@ pub struct CutOverArgs {
     /// Do not swap before `changeling ctl cut-over`
     #[arg(long, env = "CHANGELING_POSTPONE_CUT_OVER")]
     pub postpone_cut_over: bool,
+    /// Triggers of the table
+    #[arg(long, env = "CHANGELING_TRIGGERS", value_enum, default_value_t)]
+    pub triggers: Triggers,
     /// The original after the swap: `never` dropped, or `after:DURATION`
     #[arg(long, env = "CHANGELING_DROP_OLD_TABLE", default_value = "never", value_parser = drop_old_table)]
     pub drop_old_table: OldTable,
@@ -323,6 +326,7 @@ impl MigrateArgs {
                 panic_flag_file: throttle.panic_flag_file,
                 critical_load_interval: throttle.critical_load_interval,
             },
+            triggers: cutover.triggers,
             old_table: cutover.drop_old_table,
             helper_base: run.force_table_names,
             old_stamp: cutover.timestamp_old_table.then(super::stamp_now),

@@ -32,6 +32,8 @@ const LOCK_WAIT_S: u32 = 10;
 pub struct Requirements {
     /// Whether the tables of an interrupted run are to be continued with: they are no left-overs then.
     pub resumable: bool,
+    /// Whether triggers are recreated.
+    pub recreate_triggers: bool,
     /// Whether foreign keys of the table may be lost.
     pub discard_foreign_keys: bool,
 }
@@ -114,7 +116,13 @@ async fn look(
         findings.push(suggest::missing(session, &names.original).await?);
         return Ok(report);
     };
-    table::check(original, names, session.server().facts(), findings);
+    table::check(
+        original,
+        names,
+        session.server().facts(),
+        requirements,
+        findings,
+    );
     foreign_keys::check(original, requirements, findings);
     if original.kind != TableKind::Table {
         return Ok(report);

@@ -1,5 +1,6 @@
 //! The table itself: kind, engine, triggers, names that would not fit.
 
+use super::Requirements;
 use super::finding::{Finding, Findings};
 use crate::alter::{copy_table, show_create};
 use crate::mysql::Facts;
@@ -7,7 +8,13 @@ use crate::names::{Names, TABLE_NAME_CHARS_MAX};
 use crate::schema::{TableDefinition, TableKind};
 
 /// Checks what its definition tells.
-pub fn check(original: &TableDefinition, names: &Names, facts: &Facts, findings: &mut Findings) {
+pub fn check(
+    original: &TableDefinition,
+    names: &Names,
+    facts: &Facts,
+    requirements: &Requirements,
+    findings: &mut Findings,
+) {
     let name = &original.name;
     match original.kind {
         TableKind::Table => {}
@@ -40,11 +47,11 @@ pub fn check(original: &TableDefinition, names: &Names, facts: &Facts, findings:
             "other engines have no row locks and no consistent reads: run the server's own ALTER TABLE",
         ));
     }
-    if !original.triggers.is_empty() {
+    if !original.triggers.is_empty() && !requirements.recreate_triggers {
         findings.push(Finding::refuse(
             "triggers",
             format!("{name} has triggers: {}", original.triggers.join(", ")),
-            "drop them before and make them anew afterwards; they would stay with the old table",
+            "let them be made anew on the new table with --triggers=recreate, or drop them before",
         ));
     }
     if original.create_statement.contains(" DIRECTORY='") {

@@ -25,7 +25,7 @@ use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
 use crate::progress::Phase;
 use crate::schema::{self, TableDefinition};
-use crate::settings::{DeferIndexes, Extent, KillBlockers, ResumeSetting, VerifySetting};
+use crate::settings::{DeferIndexes, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
 
@@ -196,6 +196,7 @@ async fn approve(run: &Run) -> Result<Approval> {
         &alter,
         &preflight::Requirements {
             resumable: found.is_some(),
+            recreate_triggers: run.settings.triggers == Triggers::Recreate,
             discard_foreign_keys: run.settings.discard_foreign_keys,
         },
     )
@@ -501,6 +502,7 @@ async fn cut_over(
         },
         kill_after_attempts: settings.kill_after_attempts,
         kill_rows_max: settings.kill_rows_max,
+        recreate_triggers: run.settings.triggers == Triggers::Recreate,
         ..CutOverPlan::new(run.server.clone(), run.names.clone())
     };
     let swap = cutover::run(

@@ -17,7 +17,7 @@ use crate::mysql::{ConnectOptions, Server};
 use crate::observe::log::{LogForm, LogLevel};
 use crate::observe::{self, Lines, Screen};
 use crate::settings::{
-    CutOverSettings, Extent, OldTable, ResumeSetting, Settings, ThrottleSettings,
+    CutOverSettings, Extent, OldTable, ResumeSetting, Settings, ThrottleSettings, Triggers,
 };
 use crate::throttle::topology;
 use crate::tunables::Tunables;
@@ -79,8 +79,10 @@ async fn migrate(run: GhOstRun) -> Result<()> {
         );
     }
     if run.triggers.is_some() {
-        return Err(Failure::failed("--include-triggers is not supported")
-            .remedy("drop the triggers and make them anew after the migration"));
+        tracing::warn!(
+            event = "gh_ost_flag",
+            "triggers are recreated within the swap under their own names: --trigger-suffix changes nothing"
+        );
     }
     check_renames(&run)?;
     let inspector = Server::connect(run.inspect.clone()).await?;
@@ -194,6 +196,11 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
             GhOstTask::Resume => ResumeSetting::Require,
             _ if run.tables.drop_ghost_first => ResumeSetting::Restart,
             _ => ResumeSetting::Auto,
+        },
+        triggers: if run.triggers.is_some() {
+            Triggers::Recreate
+        } else {
+            Triggers::Refuse
         },
         drop_renamed: run.permissions.renames == GhOstRenames::Dropped,
         discard_foreign_keys: run.permissions.discard_foreign_keys,
