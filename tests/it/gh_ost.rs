@@ -70,6 +70,12 @@ async fn the_primary_needs_a_word_and_noop_changes_nothing() {
             "{}",
             refused.stderr
         );
+        let taken = ["--include-triggers", "--trigger-suffix=_x"];
+        let with_triggers = gh_ost(server, &db, &triggers).args(taken);
+        with_triggers.run().await.expect_code(0);
+        let there = "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_TABLE = 't' \
+                     AND TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME = 'tr'";
+        assert_eq!(db.one::<u64>(there).await, 1);
     })
     .await;
 }
