@@ -21,9 +21,10 @@ pub struct ColumnDecoder {
 }
 
 impl ColumnDecoder {
-    /// Reads one value that is not NULL.
+    /// The cell of one value that is not NULL, from its bytes as [`Wire::take`] gives them.
     #[inline]
-    pub fn read(&self, cursor: &mut Cursor<'_>) -> Read<Cell> {
+    pub fn decode(&self, value: &[u8]) -> Read<Cell> {
+        let cursor = &mut Cursor::new(value);
         Ok(match self.wire {
             Wire::Int(width) => integer(cursor.uint(usize::from(width))?, width, self.unsigned),
             Wire::Float => Cell::Float(f32::from_bits(cursor.u32()?)),
@@ -48,23 +49,40 @@ impl ColumnDecoder {
             },
             Wire::Enum(width) | Wire::Set(width) => Cell::UInt(cursor.uint(usize::from(width))?),
             Wire::Bit(width) => Cell::UInt(cursor.uint_be(usize::from(width))?),
-            Wire::Json(width) => Cell::Json(cursor.sized(usize::from(width))?.to_vec()),
+            Wire::Json(_) => Cell::Json(value.to_vec()),
             Wire::VaryingCompressed(_) | Wire::BlobCompressed(_) => {
-                let stored = cursor.sized(self.wire.length_bytes())?;
-                Cell::Bytes(decompress(stored, self.bytes_max)?)
+                Cell::Bytes(decompress(value, self.bytes_max)?)
             }
             Wire::Fixed(_)
             | Wire::Varying(_)
             | Wire::Blob(_)
             | Wire::Geometry(_)
             | Wire::Vector(_) => {
-                let mut bytes = cursor.sized(self.wire.length_bytes())?.to_vec();
+                let mut bytes = Vec::with_capacity(value.len().max(usize::from(self.padded)));
+                bytes.extend_from_slice(value);
                 if bytes.len() < usize::from(self.padded) {
                     bytes.resize(usize::from(self.padded), 0);
                 }
                 Cell::Bytes(bytes)
             }
         })
+    }
+
+    /// The bytes of a string whose cell they are as they stand, so that none need be made.
+    #[inline]
+    pub fn plain_bytes<'a>(&self, value: &'a [u8]) -> Option<&'a [u8]> {
+        match self.wire {
+            Wire::Fixed(_)
+            | Wire::Varying(_)
+            | Wire::Blob(_)
+            | Wire::Geometry(_)
+            | Wire::Vector(_)
+                if value.len() >= usize::from(self.padded) =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Values of row images as literals for the ghost.
 
-use super::rows::Image;
+use super::bytes::Read;
+use super::decode::ColumnDecoder;
+use super::rows::{Image, Slot};
 use crate::mysql::quote;
 use crate::row::Cell;
 use crate::schema::ColumnPair;
@@ -48,14 +50,36 @@ impl ValueWriter {
         self.column == column && !matches!(self.how, How::Never)
     }
 
+    /// Which column it reads.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
     /// Writes the column's value; false if the image has it not, or it has no exact literal.
-    pub fn write(&self, text: &mut String, image: &Image) -> bool {
-        let Some(Some(cell)) = image.get(self.column) else {
-            return false;
+    pub fn write(
+        &self,
+        text: &mut String,
+        image: &Image<'_>,
+        decoder: &ColumnDecoder,
+    ) -> Read<bool> {
+        let value = match image.get(self.column) {
+            Some(Slot::Null) => {
+                text.push_str("NULL");
+                return Ok(true);
+            }
+            Some(Slot::Value(value)) => *value,
+            Some(Slot::Absent) | None => return Ok(false),
         };
+        if let (How::Plain(charset), Some(bytes)) = (&self.how, decoder.plain_bytes(value)) {
+            quote::write_bytes(text, bytes, charset.as_deref());
+            return Ok(true);
+        }
+        Ok(self.write_cell(text, &decoder.decode(value)?))
+    }
+
+    fn write_cell(&self, text: &mut String, cell: &Cell) -> bool {
         match (&self.how, cell) {
             (How::Never, _) | (_, Cell::Json(_)) => return false,
-            (_, Cell::Null) => text.push_str("NULL"),
             // The number of an ENUM's invalid value is refused in strict mode.
             (How::EnumNumber | How::EnumLabel(_), Cell::UInt(0)) => return false,
             (How::EnumLabel(labels), Cell::UInt(number)) => {

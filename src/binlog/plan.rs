@@ -3,7 +3,7 @@
 use super::bytes::{Corrupt, Read};
 use super::decode::ColumnDecoder;
 use super::literal::ValueWriter;
-use super::rows::{Image, Wanted};
+use super::rows::{Image, Wanted, cell};
 use super::table_map;
 use super::wire::Wire;
 use crate::change::{After, HEARTBEAT, RowChange};
@@ -112,54 +112,78 @@ impl OriginalPlan {
         *self.made_from == *columns
     }
 
-    /// The change that a row's images tell. `None` where an image lacks a column of the key that no
-    /// other image has.
+    /// The change that a row's images tell, `None` for one that the event has not. `Ok(None)` where an
+    /// image lacks a column of the key that no other image has. `text` is room to write in.
     pub fn change(
         &self,
-        has_before: bool,
-        has_after: bool,
-        before: &mut Image,
-        after: &mut Image,
-    ) -> Option<RowChange> {
-        let key_before = if has_before {
-            Some(self.take_key(before, None)?)
-        } else {
-            None
+        before: Option<&Image<'_>>,
+        after: Option<&Image<'_>>,
+        text: &mut String,
+    ) -> Read<Option<RowChange>> {
+        let key_before = match before {
+            Some(before) => match self.key(before, None)? {
+                Some(key) => Some(key),
+                None => return Ok(None),
+            },
+            None => None,
         };
-        if !has_after {
-            return Some(RowChange {
+        let Some(after) = after else {
+            return Ok(Some(RowChange {
                 before: key_before,
                 after: None,
-            });
-        }
-        let values = self.values.as_ref().and_then(|writers| {
-            let mut text = String::new();
-            let exact = writers.iter().enumerate().all(|(number, writer)| {
-                if number > 0 {
-                    text.push(',');
-                }
-                writer.write(&mut text, after)
-            });
-            exact.then(|| text.into_boxed_str())
-        });
-        let key = self.take_key(after, key_before.as_ref())?;
-        Some(RowChange {
+            }));
+        };
+        let Some(key) = self.key(after, key_before.as_ref())? else {
+            return Ok(None);
+        };
+        let values = match &self.values {
+            Some(writers) => self.literals(writers, after, text)?,
+            None => None,
+        };
+        Ok(Some(RowChange {
             before: key_before,
             after: Some(After { key, values }),
-        })
+        }))
+    }
+
+    /// The literals of an image; `None` if one of them is not exact.
+    fn literals(
+        &self,
+        writers: &[ValueWriter],
+        image: &Image<'_>,
+        text: &mut String,
+    ) -> Read<Option<Box<str>>> {
+        text.clear();
+        for (number, writer) in writers.iter().enumerate() {
+            if number > 0 {
+                text.push(',');
+            }
+            let written = match self.after.columns.get(writer.column()) {
+                Some((decoder, _)) => writer.write(text, image, decoder)?,
+                None => false,
+            };
+            if !written {
+                return Ok(None);
+            }
+        }
+        Ok(Some(text.as_str().into()))
     }
 
     /// The key of an image. A column that an after image lacks has not changed: it is the one before.
-    fn take_key(&self, image: &mut Image, unchanged: Option<&Key>) -> Option<Key> {
+    fn key(&self, image: &Image<'_>, unchanged: Option<&Key>) -> Read<Option<Key>> {
         let mut cells = Vec::with_capacity(self.key.len());
         for (place, column) in self.key.iter().enumerate() {
-            let own = image.get_mut(*column).and_then(Option::take);
-            cells.push(match own {
-                Some(cell) => cell,
-                None => unchanged?.0.get(place)?.clone(),
-            });
+            let own = match (image.get(*column), self.before.columns.get(*column)) {
+                (Some(slot), Some((decoder, _))) => cell(*slot, decoder)?,
+                _ => None,
+            };
+            let same = || unchanged.and_then(|key| key.0.get(place)).cloned();
+            match own.or_else(same) {
+                Some(cell) => cells.push(cell),
+                None => return Ok(None),
+            }
         }
-        Some(Key(cells))
+        Ok(Some(Key(cells)))
     }
 }
 
@@ -277,18 +301,25 @@ impl ChangelogPlan {
     /// Hint and value that a row's images tell. A minimal image leaves out the hint, which no update
     /// changes: the heartbeat's row is known by its id, and no other that is updated matters. `None`
     /// for those, and for a row that went.
-    pub fn entry(&self, before: &Image, after: &Image) -> Option<(String, String)> {
-        let text = |column: usize| match after.get(column)? {
-            Some(Cell::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            _ => None,
+    pub fn entry(&self, before: &Image<'_>, after: &Image<'_>) -> Read<Option<(String, String)>> {
+        let read = |image: &Image<'_>, column: usize| match (
+            image.get(column),
+            self.wanted.columns.get(column),
+        ) {
+            (Some(slot), Some((decoder, _))) => cell(*slot, decoder),
+            _ => Ok(None),
         };
-        let value = text(Self::VALUE)?;
-        match text(Self::HINT) {
-            Some(hint) => Some((hint, value)),
-            None if before.get(Self::ID) == Some(&Some(Self::HEARTBEAT_ID)) => {
-                Some((HEARTBEAT.to_string(), value))
-            }
-            None => None,
+        let text = |column| match read(after, column)? {
+            Some(Cell::Bytes(bytes)) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            _ => Ok(None),
+        };
+        let Some(value) = text(Self::VALUE)? else {
+            return Ok(None);
+        };
+        if let Some(hint) = text(Self::HINT)? {
+            return Ok(Some((hint, value)));
         }
+        let heartbeat = read(before, Self::ID)? == Some(Self::HEARTBEAT_ID);
+        Ok(heartbeat.then(|| (HEARTBEAT.to_string(), value)))
     }
 }

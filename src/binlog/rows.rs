@@ -135,8 +135,29 @@ pub struct Wanted {
     pub columns: Vec<(ColumnDecoder, bool)>,
 }
 
-/// The wanted values of one image, by column; `None`: not wanted, or the image has it not.
-pub type Image = Vec<Option<Cell>>;
+/// A column's place in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot<'a> {
+    /// Not wanted, or the image has it not.
+    Absent,
+    /// NULL.
+    Null,
+    /// The bytes of its value, not decoded yet.
+    Value(&'a [u8]),
+}
+
+/// The wanted values of one image, by column.
+pub type Image<'a> = Vec<Slot<'a>>;
+
+/// The cell in a slot; `None` if it is absent.
+#[inline]
+pub fn cell(slot: Slot<'_>, decoder: &ColumnDecoder) -> Read<Option<Cell>> {
+    match slot {
+        Slot::Absent => Ok(None),
+        Slot::Null => Ok(Some(Cell::Null)),
+        Slot::Value(bytes) => decoder.decode(bytes).map(Some),
+    }
+}
 
 /// The rows of an event, one after the other.
 #[derive(Debug)]
@@ -166,22 +187,17 @@ impl Plan {
         Plan { steps }
     }
 
-    fn read(&self, cursor: &mut Cursor<'_>, image: &mut Image) -> Read<()> {
+    fn read<'a>(&self, cursor: &mut Cursor<'a>, image: &mut Image<'a>) -> Read<()> {
         // The bits count only columns that are present.
         let nulls = Bitmap::read(cursor, self.steps.len())?;
         for (bit, (index, decoder, take)) in self.steps.iter().enumerate() {
-            let null = nulls.is_set(bit);
-            if *take {
-                let cell = if null {
-                    Cell::Null
-                } else {
-                    decoder.read(cursor)?
-                };
-                if let Some(slot) = image.get_mut(*index) {
-                    *slot = Some(cell);
-                }
-            } else if !null {
-                decoder.wire.skip(cursor)?;
+            let slot = if nulls.is_set(bit) {
+                Slot::Null
+            } else {
+                Slot::Value(decoder.wire.take(cursor)?)
+            };
+            if *take && let Some(place) = image.get_mut(*index) {
+                *place = slot;
             }
         }
         Ok(())
@@ -215,14 +231,14 @@ impl RowsEvent<'_> {
     }
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     /// Reads the next row into the two images, which are emptied first; false at the end.
-    pub fn next(&mut self, before: &mut Image, after: &mut Image) -> Read<bool> {
+    pub fn next(&mut self, before: &mut Image<'a>, after: &mut Image<'a>) -> Read<bool> {
         if self.cursor.is_empty() {
             return Ok(false);
         }
-        before.fill(None);
-        after.fill(None);
+        before.fill(Slot::Absent);
+        after.fill(Slot::Absent);
         let left = self.cursor.rest().len();
         if let Some(plan) = &self.before {
             plan.read(&mut self.cursor, before)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bytes::{Corrupt, Read};
 use super::event::RawEvent;
 use super::plan::{ChangelogPlan, OriginalPlan, PlanError, Wishes};
-use super::rows::{self, Image};
+use super::rows::{self, Slot};
 use super::statement::Watched;
 use super::table_map::{self, TableMap};
 use crate::change::RowChange;
@@ -64,8 +64,8 @@ pub struct Tables {
     roles: HashMap<u64, Role>,
     original: Option<Arc<OriginalPlan>>,
     changelog: Option<Arc<ChangelogPlan>>,
-    before: Image,
-    after: Image,
+    /// Room to write literals in.
+    text: String,
 }
 
 #[derive(Clone, Debug)]
@@ -86,8 +86,7 @@ impl Tables {
             roles: HashMap::new(),
             original: None,
             changelog: None,
-            before: Vec::new(),
-            after: Vec::new(),
+            text: String::new(),
         }
     }
 
@@ -168,12 +167,16 @@ impl Tables {
     ) -> Judged<()> {
         let rows_event = rows::read(event.kind, event.data)?;
         same_width(rows_event.columns, plan.before.columns.len())?;
-        self.before.resize(rows_event.columns, None);
-        self.after.resize(rows_event.columns, None);
+        let mut before = vec![Slot::Absent; rows_event.columns];
+        let mut after = before.clone();
         let (has_before, has_after) = (rows_event.has_before(), rows_event.has_after());
         let mut rows = rows_event.rows(&plan.before, &plan.after);
-        while rows.next(&mut self.before, &mut self.after)? {
-            let change = plan.change(has_before, has_after, &mut self.before, &mut self.after);
+        while rows.next(&mut before, &mut after)? {
+            let change = plan.change(
+                has_before.then_some(&before),
+                has_after.then_some(&after),
+                &mut self.text,
+            )?;
             let Some(change) = change else {
                 return Err(Stop::Because(
                     "has a row image that lacks columns of the migration key".to_string(),
@@ -194,11 +197,11 @@ fn changelog_rows(
 ) -> Judged<()> {
     let rows_event = rows::read(event.kind, event.data)?;
     same_width(rows_event.columns, plan.wanted.columns.len())?;
-    let mut before = vec![None; rows_event.columns];
+    let mut before = vec![Slot::Absent; rows_event.columns];
     let mut after = before.clone();
     let mut rows = rows_event.rows(&plan.wanted, &plan.wanted);
     while rows.next(&mut before, &mut after)? {
-        if let Some((hint, value)) = plan.entry(&before, &after) {
+        if let Some((hint, value)) = plan.entry(&before, &after)? {
             take(Row::Changelog { hint, value })?;
         }
     }

@@ -101,9 +101,9 @@ impl Wire {
         })
     }
 
-    /// Passes over one value.
+    /// Takes the bytes of one value, without the length that may stand before them.
     #[inline]
-    pub fn skip(self, cursor: &mut Cursor<'_>) -> Read<()> {
+    pub fn take<'a>(self, cursor: &mut Cursor<'a>) -> Read<&'a [u8]> {
         match self {
             Wire::Int(bytes) | Wire::Enum(bytes) | Wire::Set(bytes) | Wire::Bit(bytes) => {
                 cursor.take(usize::from(bytes))
@@ -125,7 +125,6 @@ impl Wire {
             | Wire::Geometry(bytes)
             | Wire::Vector(bytes) => cursor.sized(usize::from(bytes)),
         }
-        .map(|_| ())
     }
 
     /// How many bytes tell the length of a string.

@@ -151,7 +151,7 @@ async fn compressed_transactions() {
         let changes = follow.changes().await;
         assert_eq!(changes.len(), 2 + 5 + 5);
         let values = changes[0].after.as_ref().unwrap().values.as_ref().unwrap();
-        assert!(values.contains(&"78".repeat(60000)));
+        assert!(values.contains(&"x".repeat(60000)));
         follow.stop().await;
     }
 }

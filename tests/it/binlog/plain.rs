@@ -47,13 +47,13 @@ async fn changes_arrive_in_order() {
                 _ => None,
             })
             .collect();
-        let one = Some("1,NULL,_utf8mb4 x'61'");
+        let one = Some("1,NULL,_utf8mb4'a'");
         assert_eq!(
             changes,
             [
                 (None, Some(key(1)), one),
                 (None, Some(key(-2)), Some("-2,5,_utf8mb4 x''")),
-                (Some(key(1)), Some(key(3)), Some("3,6,_utf8mb4 x'61'")),
+                (Some(key(1)), Some(key(3)), Some("3,6,_utf8mb4'a'")),
                 (Some(key(-2)), None, None),
             ]
         );
