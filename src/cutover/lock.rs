@@ -19,7 +19,7 @@ pub(super) struct Lock<'a> {
     pub ghost: &'a TableName,
     /// The lock is not waited for longer.
     pub lock_until: Instant,
-    /// The end of the budget.
+    /// When the swap itself must begin at the latest.
     pub until: Instant,
     /// The original's triggers, to be put on the ghost.
     pub triggers: &'a [Trigger],

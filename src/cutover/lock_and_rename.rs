@@ -62,18 +62,19 @@ impl LockAndRename {
     ) -> Result<End> {
         let asked = log.asked();
         let until = asked + plan.budget;
+        let begin_by = asked + plan.budget_to_begin();
         let lock = Lock {
             names: &plan.names,
             ghost: &plan.names.ghost,
             lock_until: asked + lock_wait,
-            until,
+            until: begin_by,
             triggers,
         };
         let prepared = lock
             .hold(&mut self.holder, None, &mut self.watch, changes, log)
             .await;
         if let Err(failure) = prepared {
-            let over = Instant::now() >= until;
+            let over = Instant::now() >= begin_by;
             let step = log.step();
             return self.give_back(log, judge(failure, step, over)).await;
         }

@@ -96,6 +96,12 @@ pub struct CutOverPlan {
 }
 
 impl CutOverPlan {
+    /// The part of the budget in which the swap itself must have begun. A RENAME that is being executed
+    /// cannot be stopped, so it is not begun at the last moment.
+    fn budget_to_begin(&self) -> Duration {
+        self.budget * 2 / 3
+    }
+
     /// A plan with the defaults and the protocol that the server can.
     pub fn new(server: Server, names: Names) -> CutOverPlan {
         CutOverPlan {

@@ -60,7 +60,7 @@ pub async fn run<C: LastChanges>(
         cancel,
         lookout,
         crew: None,
-        schedule: Schedule::new(plan.budget),
+        schedule: Schedule::new(plan.budget_to_begin()),
         deadline: None,
         number: 0,
         stall_total: Duration::ZERO,

@@ -63,6 +63,9 @@ pub(super) struct Lead<'a> {
     pub(super) renamer_id: u32,
     pub(super) trap_id: u32,
     pub(super) scout_id: u32,
+    /// When the sentry must go at the latest.
+    pub(super) begin_by: Instant,
+    /// The end of the budget.
     pub(super) until: Instant,
 }
 
@@ -97,8 +100,8 @@ impl Lead<'_> {
         while !self.waits(self.scout_id).await? {
             self.go_on().await?;
         }
-        let arrived = changes.arrived_since_marker(self.until.into_std());
-        let late = released_after(self.until, arrived, async {
+        let arrived = changes.arrived_since_marker(self.begin_by.into_std());
+        let late = released_after(self.begin_by, arrived, async {
             self.end_rename().await;
             let _ = unlock(self.keeper).await;
             log.released();
@@ -153,7 +156,7 @@ impl Lead<'_> {
         if stage.is(&stage.trap_lost) || stage.is(&stage.sprung) {
             return Err(disturbed("the RENAME did not keep the ghost"));
         }
-        if Instant::now() >= self.until {
+        if Instant::now() >= self.begin_by {
             return Err(over_budget());
         }
         tokio::time::sleep(LOOK_AGAIN).await;
