@@ -214,12 +214,15 @@ impl Field {
         field
     }
 
-    /// A ghost that is told from the original by a column of its own; the old table of the last swap
-    /// goes.
+    /// A ghost that is told from the original by a column of its own. The old table of the last swap is
+    /// put aside: to drop it would make writers wait for longer than the swaps do.
     pub async fn ghost(&self) {
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         self.changes.suspended.store(0, Ordering::SeqCst);
-        self.db.sql("DROP TABLE IF EXISTS _t_del").await;
+        if generation > 1 {
+            let aside = format!("RENAME TABLE _t_del TO aside_{generation}");
+            self.db.sql(aside).await;
+        }
         self.db
             .sql(format!(
                 "CREATE TABLE _t_gho (id INT NOT NULL PRIMARY KEY, v BIGINT NOT NULL, \
