@@ -109,7 +109,7 @@ impl<C: LastChanges> Run<'_, C> {
             self.number += 1;
             self.progress.cutover_attempts.set(u64::from(self.number));
             let own = self.changes.own_sessions();
-            let blockers = self.look(&own).await?;
+            let blockers = self.look(&own, self.plan.budget).await?;
             let mut log = Log::default();
             let turn = if self.lookout.sees_holders() && !blockers.is_empty() {
                 Turn::Failed(Outcome::Blocked)
@@ -128,11 +128,11 @@ impl<C: LastChanges> Run<'_, C> {
         }
     }
 
-    /// Looks who holds the table for longer than the budget; through a new session if ours is lost.
-    async fn look(&mut self, own: &[u32]) -> Result<Vec<Blocker>> {
+    /// Looks who has held the table for at least `age_min`; through a new session if ours is lost.
+    async fn look(&mut self, own: &[u32], age_min: Duration) -> Result<Vec<Blocker>> {
         let since = Instant::now();
         loop {
-            let failure = match self.lookout.look(own, self.plan.budget).await {
+            let failure = match self.lookout.look(own, age_min).await {
                 Ok(blockers) => return Ok(blockers),
                 Err(failure) if failure.is_disconnected() => failure,
                 Err(failure) => return Err(failure),
@@ -331,9 +331,10 @@ impl<C: LastChanges> Run<'_, C> {
         let plan = self.plan;
         let no_lock = (outcome == Outcome::OverBudget(Step::Lock)).then(|| log.stall());
         let mut pause = self.schedule.failed(log.stall(), no_lock);
-        // Those who were not yet old when the lock was asked for may be the ones.
-        let blockers = if no_lock.is_some() {
-            self.look(own).await?
+        // Those who were not yet old when the lock was asked for may be the ones: they have held the
+        // table for at least as long as we waited.
+        let blockers = if let Some(waited) = no_lock {
+            self.look(own, waited).await?
         } else {
             blockers
         };
@@ -380,7 +381,7 @@ impl<C: LastChanges> Run<'_, C> {
                 self.sleep(end - Instant::now()).await;
                 continue;
             }
-            let now = self.look(own).await?;
+            let now = self.look(own, Duration::ZERO).await?;
             let still = now.iter().any(|one| {
                 blockers
                     .iter()
