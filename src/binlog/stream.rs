@@ -13,7 +13,7 @@ use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Sid};
 use super::event::{self, GtidEvent, RawEvent, kind};
 use crate::coordinates::{Coordinates, GtidSet, GtidSource};
 use crate::failure::{Context, ErrorClass, Failure, Result};
-use crate::mysql::Server;
+use crate::mysql::{OwnConnection, Server};
 
 /// How often the server says that it is alive when there is nothing else to say.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -38,6 +38,8 @@ pub fn random_server_id() -> u32 {
 
 /// An open stream.
 pub struct Stream {
+    /// While it is here, load limits do not count the connection.
+    _own: OwnConnection,
     inner: Option<BinlogStream>,
     begun: bool,
     broken: bool,
@@ -67,16 +69,18 @@ impl Stream {
             let mut conn = Conn::new(mysql_async::Opts::from(server.driver_options()?)).await?;
             check_identity(&mut conn, server, identity).await?;
             let request = prepare(&mut conn, from, server_id).await?;
-            Ok::<_, Failure>(conn.get_binlog_stream(request).await?)
+            let own = server.mark_own(conn.id());
+            Ok::<_, Failure>((own, conn.get_binlog_stream(request).await?))
         };
         let inner = match tokio::time::timeout(OPEN_LIMIT, opening).await {
             Ok(opened) => opened,
             Err(_elapsed) => Err(silent(OPEN_LIMIT)),
         };
+        let (own, inner) =
+            inner.doing(|| format!("ask {} for its binlog from {from}", server.address()))?;
         Ok(Stream {
-            inner: Some(
-                inner.doing(|| format!("ask {} for its binlog from {from}", server.address()))?,
-            ),
+            _own: own,
+            inner: Some(inner),
             begun: false,
             broken: false,
         })

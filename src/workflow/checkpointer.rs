@@ -11,6 +11,7 @@ use crate::chunk::LowWatermark;
 use crate::failure::Result;
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
+use crate::observe::StatusSource;
 use crate::progress::Progress;
 use crate::replay::backlog::Backlog;
 use crate::tunables::Tunables;
@@ -30,6 +31,7 @@ pub struct Checkpointer {
     watermark: watch::Receiver<LowWatermark>,
     tunables: watch::Receiver<Tunables>,
     fixed: Mutex<Checkpoint>,
+    status: Option<Arc<StatusSource>>,
 }
 
 impl Checkpointer {
@@ -51,6 +53,7 @@ impl Checkpointer {
             watermark,
             tunables,
             fixed: Mutex::new(first),
+            status: None,
         }
     }
 
@@ -84,12 +87,22 @@ impl Checkpointer {
         checkpoint
     }
 
+    /// Whom to tell of each checkpoint.
+    pub fn tells(mut self, status: Arc<StatusSource>) -> Checkpointer {
+        self.status = Some(status);
+        self
+    }
+
     /// Writes a checkpoint now.
     ///
     /// # Errors
     /// What the server answered.
     pub async fn write(&self, session: &mut Session) -> Result<()> {
-        checkpoint::write(session, &self.table, &self.now()).await
+        checkpoint::write(session, &self.table, &self.now()).await?;
+        if let Some(status) = &self.status {
+            status.checkpoint_written();
+        }
+        Ok(())
     }
 
     /// Writes one every `interval`, and a last one when cancelled.

@@ -20,6 +20,7 @@ use crate::copy::{CopyMode, choose_mode};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::interlock::Interlock;
 use crate::mysql::Purpose;
+use crate::observe::StatusSource;
 use crate::replay::backlog::{Backlog, BacklogLimits};
 use crate::replay::uniqueness::Uniqueness;
 use crate::replay::{Replay, ReplayPlan};
@@ -58,7 +59,12 @@ pub struct Engines {
 ///
 /// # Errors
 /// What the server answered; a heartbeat that does not come back; [`stopped`].
-pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Result<Engines> {
+pub async fn start(
+    run: &Run,
+    prepared: &Prepared,
+    status: &Arc<StatusSource>,
+    group: &mut Supervisor,
+) -> Result<Engines> {
     let facts = run.server.facts();
     let (copy_mode, why) = choose_mode(facts, &prepared.key, run.settings.copy)?;
     tracing::info!(event = "copy_mode", mode = %copy_mode, "copy: {copy_mode}: {why}");
@@ -161,15 +167,18 @@ pub async fn start(run: &Run, prepared: &Prepared, group: &mut Supervisor) -> Re
         Some(found) => found.low_watermark()?,
         None => LowWatermark::default(),
     });
-    let checkpointer = Arc::new(Checkpointer::new(
-        run.server.clone(),
-        run.names.checkpoint.clone(),
-        backlog.clone(),
-        run.progress.clone(),
-        watermark.subscribe(),
-        run.tunables.subscribe(),
-        first,
-    ));
+    let checkpointer = Arc::new(
+        Checkpointer::new(
+            run.server.clone(),
+            run.names.checkpoint.clone(),
+            backlog.clone(),
+            run.progress.clone(),
+            watermark.subscribe(),
+            run.tunables.subscribe(),
+            first,
+        )
+        .tells(status.clone()),
+    );
     let mut session = run.server.session(Purpose::Monitor).await?;
     checkpointer.write(&mut session).await?;
     session.close().await;

@@ -305,7 +305,7 @@ async fn through_the_ghost(
     }
     scan_duplicates(run, &prepared).await?;
     run.check_stop()?;
-    let engines = engines::start(run, &prepared, group).await?;
+    let engines = engines::start(run, &prepared, desk.controller.source(), group).await?;
     let status = desk.controller.source();
     status.attach(engines.throttle.clone());
     status.expect_after_copy(
