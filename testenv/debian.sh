@@ -1,17 +1,17 @@
 # Servers from Debian's archive, unpacked privately: nothing is installed and no
 # privilege is needed. Sourced by lib.sh.
 
-# the mirror this machine already uses, else Debian's own
+# the mirror that is named, else the one this machine already uses; empty if it uses none
 debian_mirror() {
   local found
   found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
     grep -v '^ *#' | grep -oE 'https?://[^] ]+/debian/?( |$)' | head -n 1 | tr -d ' ' || true)
-  echo "${CHANGELING_DEBIAN_MIRROR:-${found:-http://deb.debian.org/debian}}"
+  echo "${CHANGELING_DEBIAN_MIRROR:-$found}"
 }
 
 debian_possible() {
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null &&
-    [ -r /usr/share/keyrings/debian-archive-keyring.gpg ]
+    [ -r /usr/share/keyrings/debian-archive-keyring.gpg ] && [ -n "$(debian_mirror)" ]
 }
 
 retry() {
