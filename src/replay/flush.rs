@@ -91,6 +91,13 @@ impl Flush<'_> {
                 }
             }
         }
+        if self.exact {
+            // Rows of one window exchange unique values. With all of their old states gone first, a row
+            // that is still in the way of a new one is of another window: that is rare, and costs a
+            // commit a row. Until they are put in again the ghost lacks them, which nobody takes for
+            // the truth: their changes are not applied yet.
+            deletes.extend(upserts.iter().cloned());
+        }
         let mut flushed = Flushed::default();
         self.phase(hands, vec![(deletes, true)], &mut flushed)
             .await?;
