@@ -50,9 +50,9 @@ async fn a_long_transaction_stalls_nobody_for_long() {
         );
         assert!(!failed.is_empty());
         assert!(failed.iter().all(|attempt| !attempt.blockers.is_empty()));
-        // 1 in 25 of four seconds, and room for a busy machine.
-        assert!(total < Duration::from_millis(800), "{stalls:?}");
-        assert!(after < Duration::from_secs(20), "{after:?}");
+        // 1 in 25 of four seconds, and much room for a busy machine.
+        assert!(total < Duration::from_secs(2), "{stalls:?}");
+        assert!(after < Duration::from_secs(30), "{after:?}");
     })
     .await;
 }
@@ -114,6 +114,7 @@ async fn held_back_until_released_and_cancelled_when_asked() {
 async fn kills(server: &'static TestServer) {
     let db = TestDb::create(server, "kills").await;
     let mut field = Field::start(db, protocol_of(server), 0).await;
+    field.end_probe().await;
     field.db.sql("INSERT INTO t VALUES (1, 1), (2, 2)").await;
     field.plan.kill_after_attempts = 1;
     field.plan.kill_rows_max = 1;

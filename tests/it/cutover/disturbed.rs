@@ -148,6 +148,7 @@ async fn back_up(server: &'static TestServer) {
             }
         }
     }
+    field.plan.attempts_max = None;
     swapped(field.cut_over().await.0);
     field.assert_whole(Ownership::Swapped).await;
     field.assert_nothing_lost().await;

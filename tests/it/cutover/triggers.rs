@@ -36,7 +36,7 @@ async fn fail_late(field: &mut Field) {
             field.changes.interfere = Box::new(|part| {
                 Box::pin(async move {
                     if part == "arrived" {
-                        tokio::time::sleep(Duration::from_millis(400)).await;
+                        tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 })
             });
@@ -78,6 +78,7 @@ async fn triggers_are_recreated_and_none_is_missed() {
         field.assert_whole(Ownership::Original).await;
 
         field.plan.recreate_triggers = true;
+        field.plan.budget = Duration::from_secs(1);
         for round in 0..2 {
             if round > 0 {
                 field.ghost().await;
