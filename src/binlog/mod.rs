@@ -1,8 +1,4 @@
-//! The binlog as a stream of changes of one table: connection, decoding, judgement of every event.
-//!
-//! The reader hands [`crate::change::BinlogEvent`]s to a [`crate::change::ChangeSink`] in the binlog's
-//! order. It knows the original's definition and which columns replay needs; it knows nothing of the
-//! ghost but its name, of windows or of who applies.
+#![doc = include_str!("README.md")]
 
 mod bytes;
 pub mod clearance;

@@ -16,9 +16,9 @@ use super::stream::{self, Stream};
 use super::tables::Subject;
 use crate::change::{BinlogEvent, ChangeSink};
 use crate::coordinates::Coordinates;
-use crate::failure::{Failure, Result};
+use crate::failure::{ErrorClass, Failure, Result};
 use crate::mysql::Server;
-use crate::mysql::error::{DumpRefusal, dump_refusal};
+use crate::mysql::error::{DumpRefusal, dump_refusal, is_crowded};
 use crate::mysql::retry::Patience;
 use crate::names::TableName;
 use crate::progress::Progress;
@@ -233,9 +233,12 @@ impl Reader {
                 )
                 .doing(format!("the binlog after {from} was purged"))),
             Some(DumpRefusal::Other) => Err(failure.remedy(
-                "the coordinates are not of this server's binlog: start the migration again",
+                "the server cannot send its binlog from there, for what it says: start the migration \
+                 again",
             )),
-            None if failure.is_disconnected() => Ok(failure),
+            // Somebody killed the statement, which is the stream.
+            None if failure.class() == Some(ErrorClass::Killed) => Ok(failure),
+            None if failure.is_disconnected() || is_crowded(&failure) => Ok(failure),
             None => Err(failure
                 .remedy("check the account's privileges (REPLICATION SLAVE) and the server's log")),
         }

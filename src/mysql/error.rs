@@ -117,6 +117,12 @@ pub const ER_BINLOG_DUMP_FAILED: u16 = 1236;
 /// MariaDB: another client with the same server id asked for the binlog.
 const ER_SLAVE_SAME_ID: u16 = 4052;
 
+/// Whether the server has too many connections now and may have fewer soon.
+pub fn is_crowded(failure: &Failure) -> bool {
+    // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS.
+    matches!(failure.code(), Some(1040 | 1203))
+}
+
 /// Why a server refuses to send its binlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpRefusal {
@@ -151,4 +157,51 @@ pub fn dump_refusal(failure: &Failure) -> Option<DumpRefusal> {
     } else {
         DumpRefusal::Other
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_to_send_the_binlog_are_told_apart() {
+        use DumpRefusal::*;
+        for (code, text, expected) in [
+            (
+                1236,
+                "A replica with the same server_uuid/server_id as this replica has connected to the source",
+                Some(DuplicateServerId),
+            ),
+            (
+                4052,
+                "A slave with the same server_uuid/server_id is already connected",
+                Some(DuplicateServerId),
+            ),
+            (
+                1236,
+                "Cannot replicate because the source purged required binary logs.",
+                Some(Purged),
+            ),
+            (
+                1236,
+                "Could not find first log file name in binary log index file",
+                Some(Purged),
+            ),
+            (
+                1236,
+                "Could not find GTID state requested by slave in any binlog files. Probably the slave \
+                 state is too old and required binlog files have been purged.",
+                Some(Purged),
+            ),
+            (
+                1236,
+                "Replica has more GTIDs than the source has",
+                Some(Other),
+            ),
+            (1045, "Access denied", None),
+        ] {
+            let failure = Failure::from_server(class_of_code(code), Some(code), text);
+            assert_eq!(dump_refusal(&failure), expected, "{text}");
+        }
+    }
 }

@@ -46,12 +46,15 @@ async fn dumps(client: &Client) -> Vec<u32> {
 }
 
 /// Ends those connections until the reader has seen it.
-async fn cut(db: &TestDb, follow: &Follow) {
+async fn cut(db: &TestDb, follow: &mut Follow, kill: &str) {
     let before = follow.progress.reconnects.get();
     eventually(PATIENCE, "the reader connects again", async || {
+        if let Some(end) = follow.reader.try_finished() {
+            panic!("the reader has ended: {end:?}");
+        }
         for id in dumps(&db.connect().await).await {
             // It may have ended by itself.
-            let _ = db.try_sql(format!("KILL {id}")).await;
+            let _ = db.try_sql(format!("{kill} {id}")).await;
         }
         (follow.progress.reconnects.get() > before).then_some(())
     })
@@ -94,10 +97,10 @@ async fn changes_arrive_whatever_happens() {
                 .await;
             insert(id).await;
         }
-        cut(&db, &follow).await;
+        cut(&db, &mut follow, "KILL").await;
         insert(5).await;
         db.sql("FLUSH BINARY LOGS").await;
-        cut(&db, &follow).await;
+        cut(&db, &mut follow, "KILL QUERY").await;
         assert_eq!(ids(&follow.changes().await), expected);
         // In the middle of a transaction too large to be kept back.
         follow.sink.full.store(true, Ordering::SeqCst);
