@@ -58,6 +58,38 @@ pub enum ErrorClass {
     Definite,
 }
 
+/// What the server said of it, word for word: for those who know its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// It answered a statement with an error.
+    Error {
+        /// The error's number.
+        code: u16,
+        /// SQLSTATE.
+        state: String,
+        /// Its words.
+        message: String,
+    },
+    /// It warns, or would, when rows are copied.
+    CopyWarning {
+        /// The error's number.
+        code: u16,
+        /// Its words.
+        message: String,
+    },
+    /// A change met a row with the same value of a unique key.
+    ReplayWarning {
+        /// Which change of those that were brought in together, from 1.
+        statement: usize,
+        /// How many were brought in together.
+        of: usize,
+        /// The error's number.
+        code: u16,
+        /// Its words.
+        message: String,
+    },
+}
+
 /// An error with its cause, its circumstances and its remedy.
 #[derive(Clone)]
 pub struct Failure(Box<Inner>);
@@ -70,6 +102,7 @@ struct Inner {
     cause: String,
     doing: Vec<String>,
     remedy: Option<String>,
+    evidence: Vec<Evidence>,
 }
 
 impl Failure {
@@ -82,6 +115,7 @@ impl Failure {
             cause: cause.into(),
             doing: Vec::new(),
             remedy: None,
+            evidence: Vec::new(),
         }))
     }
 
@@ -114,6 +148,17 @@ impl Failure {
     pub fn remedy(mut self, what: impl Into<String>) -> Failure {
         self.0.remedy.get_or_insert_with(|| what.into());
         self
+    }
+
+    /// Adds what the server said.
+    pub fn evidence(mut self, said: Evidence) -> Failure {
+        self.0.evidence.push(said);
+        self
+    }
+
+    /// What the server said, in the order in which it was added.
+    pub fn evidence_given(&self) -> &[Evidence] {
+        &self.0.evidence
     }
 
     /// Changes the kind, and so the exit code.

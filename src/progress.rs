@@ -144,6 +144,8 @@ pub struct Progress {
     pub changes_applied: Count,
     /// Statements tried again after a deadlock or a lock wait timeout, by anybody.
     pub retries: Count,
+    /// Why the last chunk was tried again. (copy, verify)
+    pub last_refusal: Mutex<String>,
     /// Keys in the backlog. (replay)
     pub backlog_rows: Count,
     /// Bytes of the backlog. (replay)
@@ -195,6 +197,7 @@ impl Default for Progress {
             changes_received: Count::default(),
             changes_applied: Count::default(),
             retries: Count::default(),
+            last_refusal: Mutex::default(),
             backlog_rows: Count::default(),
             backlog_bytes: Count::default(),
             replay_lag_micros: AtomicI64::new(-1),
@@ -218,6 +221,17 @@ impl Progress {
 
     fn waits(&self) -> std::sync::MutexGuard<'_, Waits> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A chunk was refused, and is tried again.
+    pub fn chunk_refused(&self, why: &impl fmt::Display) {
+        let mut last = self
+            .last_refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = why.to_string();
+        drop(last);
+        self.retries.add(1);
     }
 
     /// Announces that somebody waits, for `ctl why`, until the guard is dropped.

@@ -97,6 +97,37 @@ pub enum Triggers {
     Recreate,
 }
 
+/// Names of triggers that are made anew beside the old ones (gh-ost's `--trigger-suffix`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerSuffix {
+    /// What is appended to a trigger's name.
+    pub suffix: String,
+    /// Whether a name that ends with it loses it instead.
+    pub toggled: bool,
+}
+
+impl TriggerSuffix {
+    /// What the new table's trigger is called.
+    pub fn name(&self, trigger: &str) -> String {
+        match trigger.strip_suffix(&self.suffix) {
+            Some(shorter) if self.toggled => shorter.to_string(),
+            _ => format!("{trigger}{}", self.suffix),
+        }
+    }
+}
+
+/// Whether the original's rows are counted; otherwise the server's estimate does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountRows {
+    /// They are not.
+    #[default]
+    Never,
+    /// While they are copied.
+    WhileCopying,
+    /// Before the copy.
+    First,
+}
+
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
@@ -107,8 +138,8 @@ pub enum Extent {
     Rehearsal,
     /// Until the ghost is there, without rows; it is removed again (gh-ost without `--execute`).
     Noop,
-    /// Everything but the swap, on a replica whose replication is stopped at the end, so that original
-    /// and ghost can be compared; the ghost stays (gh-ost's `--test-on-replica`).
+    /// Everything, on a replica whose replication is stopped for the swap; then the tables are swapped
+    /// back, so that original and ghost, which stays, can be compared (gh-ost's `--test-on-replica`).
     ReplicaTest {
         /// Whether replication is stopped.
         stop_replication: bool,
@@ -161,6 +192,14 @@ pub struct ThrottleSettings {
     pub panic_flag_file: Option<PathBuf>,
     /// How long after the first look critical load is looked at again.
     pub critical_load_interval: Duration,
+    /// How long the run rests at critical load; `None` ends it.
+    pub critical_load_hibernate: Option<Duration>,
+    /// Between two looks at the throttle URL; `None` is the throttle's own.
+    pub http_interval: Option<Duration>,
+    /// How long such a look may take; `None` is the throttle's own.
+    pub http_timeout: Option<Duration>,
+    /// Whether a throttle URL that cannot be asked lets the copy go on.
+    pub http_errors_pass: bool,
 }
 
 /// A whole run.
@@ -189,12 +228,25 @@ pub struct Settings {
     /// Columns that the ALTER renames are new and empty, the old ones dropped (gh-ost's
     /// `--skip-renamed-columns`).
     pub drop_renamed: bool,
+    /// The migration key may have columns that may be NULL; the run ends when one is (gh-ost's
+    /// `--allow-nullable-unique-key`).
+    pub nullable_key: bool,
     /// Foreign keys that the table has are left out of the new one (gh-ost's `--discard-foreign-keys`).
     pub discard_foreign_keys: bool,
     /// An old table of an earlier run is dropped at the start (gh-ost's `--initially-drop-old-table`).
     pub drop_old_first: bool,
     /// See [`Triggers`].
     pub triggers: Triggers,
+    /// Names of recreated triggers; `None` is their own names, which the old table's lose.
+    pub trigger_suffix: Option<TriggerSuffix>,
+    /// Modes that are taken out of the server's `sql_mode` for the ALTER and other DDL (gh-ost's
+    /// `--allow-zero-in-date`, `--skip-strict-mode`).
+    pub sql_mode_without: Vec<&'static str>,
+    /// Whether the rows are counted, for the progress (gh-ost's `--exact-rowcount`).
+    pub count_rows: CountRows,
+    /// How often a chunk may be split because it is too large for the server's binlog cache; `None`: to
+    /// single rows (gh-ost's `--default-retries`).
+    pub splits_max: Option<u32>,
     /// See [`CutOverSettings`].
     pub cutover: CutOverSettings,
     /// See [`ThrottleSettings`].
@@ -223,10 +275,23 @@ pub struct Settings {
     pub report: Option<PathBuf>,
     /// Executables called at events.
     pub hooks_path: Option<PathBuf>,
+    /// How often the status hooks are called.
+    pub hooks_status_interval: Duration,
     /// The control socket; `None` is the default path.
     pub socket: Option<PathBuf>,
     /// Where metrics are served.
     pub metrics_listen: Option<String>,
+    /// Where metrics are pushed to (gh-ost's `--statsd-addr`).
+    pub statsd: Option<StatsdTarget>,
+}
+
+/// A StatsD server, and how metrics are marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsdTarget {
+    /// `host:port`
+    pub address: String,
+    /// Tags of every metric, each as `name:value`.
+    pub tags: Vec<String>,
 }
 
 impl Settings {
@@ -244,9 +309,14 @@ impl Settings {
             resume: ResumeSetting::default(),
             extent: Extent::default(),
             drop_renamed: false,
+            nullable_key: false,
             discard_foreign_keys: false,
             drop_old_first: false,
             triggers: Triggers::default(),
+            trigger_suffix: None,
+            sql_mode_without: Vec::new(),
+            count_rows: CountRows::default(),
+            splits_max: None,
             cutover: CutOverSettings::default(),
             throttle: ThrottleSettings::default(),
             old_table: OldTable::default(),
@@ -261,8 +331,10 @@ impl Settings {
             checkpoint_interval: Duration::from_secs(5),
             report: None,
             hooks_path: None,
+            hooks_status_interval: Duration::from_secs(60),
             socket: None,
             metrics_listen: None,
+            statsd: None,
         }
     }
 }

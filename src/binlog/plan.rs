@@ -113,7 +113,8 @@ impl OriginalPlan {
     }
 
     /// The change that a row's images tell, `None` for one that the event has not. `Ok(None)` where an
-    /// image lacks a column of the key that no other image has. `text` is room to write in.
+    /// image lacks a column of the key that no other image has, or has NULL there. `text` is
+    /// room to write in.
     pub fn change(
         &self,
         before: Option<&Image<'_>>,
@@ -179,8 +180,9 @@ impl OriginalPlan {
             };
             let same = || unchanged.and_then(|key| key.0.get(place)).cloned();
             match own.or_else(same) {
+                // NULL identifies no row.
+                None | Some(Cell::Null) => return Ok(None),
                 Some(cell) => cells.push(cell),
-                None => return Ok(None),
             }
         }
         Ok(Some(Key(cells)))

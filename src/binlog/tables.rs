@@ -179,7 +179,8 @@ impl Tables {
             )?;
             let Some(change) = change else {
                 return Err(Stop::Because(
-                    "has a row image that lacks columns of the migration key".to_string(),
+                    "has a row image that lacks columns of the migration key, or has NULL in them"
+                        .to_string(),
                     "set binlog_row_image=FULL in all sessions, or migrate along the primary key; \
                      start the migration again",
                 ));

@@ -325,6 +325,7 @@ impl MigrateArgs {
                 flag_files: throttle.throttle_flag_file,
                 panic_flag_file: throttle.panic_flag_file,
                 critical_load_interval: throttle.critical_load_interval,
+                ..ThrottleSettings::default()
             },
             triggers: cutover.triggers,
             old_table: cutover.drop_old_table,

@@ -8,15 +8,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
-use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::observe::{StatusSnapshot, StatusSource};
+use crate::observe::StatusSnapshot;
 
 /// Moments at which hooks are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +33,16 @@ pub enum HookEvent {
     BeginPostponed,
     /// An attempt to cut over is about to begin.
     BeforeCutOver,
-    /// Every minute.
+    /// Again and again, every minute if nothing else is said.
     Status,
+    /// The rows have been counted.
+    RowcountComplete,
+    /// A chunk failed and is tried again.
+    BatchCopyRetry,
+    /// A test on a replica is about to stop replication.
+    StopReplication,
+    /// Such a test has failed and starts it again.
+    StartReplication,
     /// The tables are swapped.
     Success,
     /// The run has ended badly; `CHANGELING_ERROR` says why.
@@ -45,7 +51,7 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// All of them.
-    pub const ALL: [HookEvent; 10] = [
+    pub const ALL: [HookEvent; 14] = [
         HookEvent::Startup,
         HookEvent::Validated,
         HookEvent::BeforeRowCopy,
@@ -54,6 +60,10 @@ impl HookEvent {
         HookEvent::BeginPostponed,
         HookEvent::BeforeCutOver,
         HookEvent::Status,
+        HookEvent::RowcountComplete,
+        HookEvent::BatchCopyRetry,
+        HookEvent::StopReplication,
+        HookEvent::StartReplication,
         HookEvent::Success,
         HookEvent::Failure,
     ];
@@ -69,6 +79,10 @@ impl HookEvent {
             HookEvent::BeginPostponed => "begin-postponed",
             HookEvent::BeforeCutOver => "before-cut-over",
             HookEvent::Status => "status",
+            HookEvent::RowcountComplete => "rowcount-complete",
+            HookEvent::BatchCopyRetry => "batch-copy-retry",
+            HookEvent::StopReplication => "stop-replication",
+            HookEvent::StartReplication => "start-replication",
             HookEvent::Success => "success",
             HookEvent::Failure => "failure",
         }
@@ -82,9 +96,13 @@ impl HookEvent {
             | HookEvent::BeforeRowCopy
             | HookEvent::RowCopyComplete
             | HookEvent::Verified
+            | HookEvent::StopReplication
             | HookEvent::BeforeCutOver => true,
             HookEvent::BeginPostponed
             | HookEvent::Status
+            | HookEvent::RowcountComplete
+            | HookEvent::BatchCopyRetry
+            | HookEvent::StartReplication
             | HookEvent::Success
             | HookEvent::Failure => false,
         }
@@ -169,6 +187,9 @@ impl Hooks {
         extra: &[(&str, String)],
     ) -> Result<()> {
         let mut env = environment(status);
+        if event == HookEvent::BatchCopyRetry {
+            env.push(("LAST_ERROR".to_string(), status.last_refusal.clone()));
+        }
         env.push(("EVENT".to_string(), event.name().to_string()));
         env.extend(
             extra
@@ -324,27 +345,6 @@ fn kill_group(group: Option<u32>) {
     }
 }
 
-/// Calls the `status` hooks again and again until the run ends.
-///
-/// # Errors
-/// None: what these hooks say is logged.
-pub async fn call_status(
-    hooks: Hooks,
-    source: Arc<StatusSource>,
-    every: Duration,
-    cancel: CancellationToken,
-) -> Result<()> {
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            () = tokio::time::sleep(every) => {}
-        }
-        hooks
-            .fire(HookEvent::Status, &source.snapshot(), &[])
-            .await?;
-    }
-}
-
 /// What every hook is told, names without prefix.
 fn environment(status: &StatusSnapshot) -> Vec<(String, String)> {
     let (database, table) = status
@@ -472,31 +472,6 @@ mod tests {
             assert!(Instant::now() < deadline, "it survived");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-
-    #[tokio::test]
-    async fn status_hooks_are_called_again_and_again() {
-        let folder = Folder::new();
-        let out = folder.0.join("out");
-        folder.hook(
-            "status",
-            &format!("echo $CHANGELING_PHASE >> {}; exit 1", out.display()),
-        );
-        let hooks = Hooks::new(Some(folder.0.clone()));
-        let source = controller().0.source().clone();
-        let cancel = CancellationToken::new();
-        let calls = call_status(hooks, source, Duration::from_millis(5), cancel.clone());
-        let watch = async {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while fs::read_to_string(&out).unwrap_or_default().lines().count() < 2 {
-                assert!(Instant::now() < deadline, "not called twice");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            cancel.cancel();
-        };
-        let (called, ()) = tokio::join!(calls, watch);
-        called.unwrap();
-        assert!(fs::read_to_string(&out).unwrap().starts_with("preflight\n"));
     }
 
     #[tokio::test]

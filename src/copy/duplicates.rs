@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::failure::{Context, Evidence, Failure, FailureKind, Result};
 use crate::mysql::cancel::finish_or_kill;
+use crate::mysql::error::ER_DUP_ENTRY;
 use crate::mysql::{Purpose, Server, Session, quote};
 use crate::schema::table::same_name;
 use crate::schema::{
@@ -220,7 +221,7 @@ impl DuplicateScan<'_> {
             .take(NAMED_MAX)
             .map(|(value, keys)| format!("'{value}' ({})", keys.join("; ")))
             .collect();
-        Failure::new(
+        let failure = Failure::new(
             FailureKind::DoesNotFit,
             format!(
                 "rows of {} are duplicates under the unique key `{}` of the new definition: {}",
@@ -229,7 +230,13 @@ impl DuplicateScan<'_> {
                 named.join(", ")
             ),
         )
-        .remedy("correct these rows or the new definition, then start again")
+        .remedy("correct these rows or the new definition, then start again");
+        groups.iter().fold(failure, |failure, (value, _)| {
+            failure.evidence(Evidence::CopyWarning {
+                code: ER_DUP_ENTRY,
+                message: format!("Duplicate entry '{value}' for key '{}'", index.name),
+            })
+        })
     }
 }
 

@@ -59,6 +59,9 @@ pub struct CopyPlan {
     pub from: Option<Key>,
     /// Whether the chunks' transactions are compressed in the binlog, where the server can.
     pub compress: bool,
+    /// How often a chunk may be split because it is too large for the server's binlog cache; `None`: to
+    /// single rows.
+    pub splits_max: Option<u32>,
 }
 
 /// What the copy did.
@@ -96,6 +99,7 @@ pub async fn run(
         part: Part::UpToNow(plan.from.clone()),
         rows_max: rows_by_bytes(facts, &plan.original),
         rows_first: ROWS_FIRST,
+        splits_max: plan.splits_max,
         name: "copy",
     };
     let work = Arc::new(CopyWork::new(

@@ -183,6 +183,7 @@ impl CopyWork {
             session.execute("ROLLBACK").await?;
             return Ok(Worked::Split {
                 rows_max: ROWS_WITH_ALL_WARNINGS,
+                why: None,
             });
         }
         if verdict.does_not_fit {
@@ -242,6 +243,7 @@ impl ChunkWork for CopyWork {
         match result {
             Err(failure) if is_transaction_too_large(&failure) => Ok(Worked::Split {
                 rows_max: (chunk.rows_expected / 4).max(1),
+                why: Some(failure),
             }),
             other => other.doing(what),
         }

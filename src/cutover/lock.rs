@@ -6,7 +6,7 @@ use super::attempt::{Log, within};
 use super::changes::LastChanges;
 use super::crew::{bounded, released_after, unlock};
 use super::report::Step;
-use super::triggers::{Trigger, create_marked};
+use super::triggers::{Trigger, create_new};
 use crate::failure::Result;
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
@@ -68,7 +68,7 @@ impl Lock<'_> {
         bounded(watch, id, until, changes.check_last(holder, ghost)).await?;
         if !self.triggers.is_empty() {
             log.begin(Step::Triggers);
-            let create = create_marked(holder, self.triggers, ghost);
+            let create = create_new(holder, self.triggers, ghost);
             bounded(watch, id, until, create).await?;
         }
         within(until)

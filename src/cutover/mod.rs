@@ -37,10 +37,11 @@ pub use changes::{LastChanges, Readiness};
 pub use kill::who_would_be_killed;
 pub use report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, Swapped};
 pub use run::run;
-pub use settle::settle;
+pub use settle::{settle, swap_back};
 
 use crate::mysql::Server;
 use crate::names::Names;
+use crate::settings::TriggerSuffix;
 
 /// How the swap is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,8 @@ pub struct CutOverPlan {
     /// Whether the original's triggers are recreated on the new table; otherwise a table that has some
     /// is not swapped.
     pub recreate_triggers: bool,
+    /// Names of recreated triggers; `None`: their own.
+    pub trigger_suffix: Option<TriggerSuffix>,
     /// Never a transaction that has changed more rows than this: its rollback would take long.
     pub kill_rows_max: u64,
     /// Replay's lag must be at most this …
@@ -118,6 +121,7 @@ impl CutOverPlan {
             kill: KillPolicy::Never,
             kill_after_attempts: 3,
             recreate_triggers: false,
+            trigger_suffix: None,
             kill_rows_max: 100_000,
             lag_max: Duration::from_millis(500),
             backlog_rows_max: 1_000,

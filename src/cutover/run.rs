@@ -308,13 +308,16 @@ impl<C: LastChanges> Run<'_, C> {
     /// The original's triggers: read before each attempt, since anybody may have created one.
     async fn triggers(&mut self) -> Result<Vec<Trigger>> {
         let original = &self.plan.names.original;
-        let triggers = triggers::load(self.lookout.session(), original).await?;
+        let mut triggers = triggers::load(self.lookout.session(), original).await?;
         if !self.plan.recreate_triggers && !triggers.is_empty() {
             return Err(Failure::new(
                 FailureKind::Refused,
                 format!("{original} has triggers, which would stay with the old table"),
             )
             .remedy("have them recreated on the new table (--triggers=recreate), or drop them"));
+        }
+        if let Some(suffix) = &self.plan.trigger_suffix {
+            triggers.iter_mut().for_each(|one| one.rename(suffix));
         }
         triggers::check(&triggers)?;
         Ok(triggers)
@@ -443,6 +446,7 @@ impl<C: LastChanges> Run<'_, C> {
         };
         let original = &self.plan.names.original;
         if self.plan.recreate_triggers
+            && self.plan.trigger_suffix.is_none()
             && let Err(failure) = triggers::take_names(&self.plan.server, original, &old).await
         {
             // They are there and fire; a later start gives them their names.

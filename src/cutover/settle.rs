@@ -39,6 +39,37 @@ pub async fn settle(server: &Server, names: &Names) -> Result<Ownership> {
     Ok(found)
 }
 
+/// Undoes a swap, by one RENAME: the former table has its name back, the new one is the ghost again.
+/// For tests on a replica to which nobody writes; what was written since the swap stays with the ghost.
+///
+/// # Errors
+/// What the server answered, after ten minutes of trying if it was a lock.
+pub async fn swap_back(server: &Server, names: &Names) -> Result<()> {
+    let sql = format!(
+        "{OWN_DDL}RENAME TABLE {original} TO {ghost}, {old} TO {original}",
+        original = quote::table(&names.original),
+        ghost = quote::table(&names.ghost),
+        old = quote::table(&names.old),
+    );
+    let deadline = Instant::now() + TRY_LIMIT;
+    loop {
+        let mut session = open_locker(server, TRY_PAUSE).await?;
+        let renamed = session.execute(&sql).await;
+        session.close().await;
+        match renamed {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.is_transient() && Instant::now() < deadline => {
+                tokio::time::sleep(TRY_PAUSE).await;
+            }
+            Err(failure) => {
+                return Err(failure)
+                    .doing(|| format!("swap {} back", names.original))
+                    .remedy(&format!("swap them by hand: {sql}"));
+            }
+        }
+    }
+}
+
 /// The original is the table: drops the sentry and gives the ghost its usual name.
 ///
 /// # Errors
@@ -102,7 +133,7 @@ async fn set_right(server: &Server, names: &Names, owner: &Ownership) -> Result<
         if comment(&mut session, &sorted.ghost).await?.is_some() {
             rename(&mut session, &sorted.ghost, &names.ghost).await?;
         }
-        triggers::drop_marked(&mut session, &names.ghost).await?;
+        triggers::drop_all(&mut session, &names.ghost).await?;
     }
     session.close().await;
     Ok(())

@@ -5,6 +5,9 @@
 //! with a tilde before their names: from the swap on, every write fires them. After it, under a short
 //! lock of its own, the old table's triggers go and the new table's are created again under the names
 //! proper. Only in that moment a lost connection leaves a trigger missing; its text is in the log.
+//!
+//! With a suffix, triggers of the new table have names of their own and the old table keeps its: all of
+//! that is left out.
 
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Server, Session};
 use crate::names::{TABLE_NAME_CHARS_MAX, TableName};
+use crate::settings::TriggerSuffix;
 
 /// Before the name of a trigger that is not yet called by it.
 const MARK: char = '~';
@@ -31,6 +35,8 @@ const UNDER_LOCK: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Trigger {
     name: String,
+    /// What it is created as on the ghost.
+    new_name: String,
     timing: String,
     event: String,
     statement: String,
@@ -78,6 +84,7 @@ pub(super) async fn load(session: &mut Session, table: &TableName) -> Result<Vec
         };
         triggers.push(Trigger {
             statement: statement.to_string(),
+            new_name: format!("{MARK}{name}"),
             name,
             timing,
             event,
@@ -112,8 +119,8 @@ pub(super) fn check(triggers: &[Trigger]) -> Result<()> {
     for trigger in triggers {
         let why = if trigger.name.starts_with(MARK) {
             "its name begins with the mark of triggers in the middle of a swap"
-        } else if trigger.name.chars().count() >= TABLE_NAME_CHARS_MAX {
-            "its name has no room for a mark"
+        } else if trigger.new_name.chars().count() > TABLE_NAME_CHARS_MAX {
+            "its name has no room for a mark or suffix"
         } else if !trigger.charset.starts_with("utf8") && !trigger.statement.is_ascii() {
             "its text was written in another character set than UTF-8"
         } else {
@@ -128,31 +135,28 @@ pub(super) fn check(triggers: &[Trigger]) -> Result<()> {
     Ok(())
 }
 
-/// Creates marked triggers on the ghost, in the session that has it locked.
+/// Creates triggers under their new names on the ghost, in the session that has it locked.
 ///
 /// # Errors
 /// What the server answered.
-pub(super) async fn create_marked(
+pub(super) async fn create_new(
     session: &mut Session,
     triggers: &[Trigger],
     ghost: &TableName,
 ) -> Result<()> {
     for trigger in triggers {
-        let name = format!("{MARK}{}", trigger.name);
-        trigger.create(session, &name, ghost).await?;
+        trigger.create(session, &trigger.new_name, ghost).await?;
     }
     Ok(())
 }
 
-/// Drops marked triggers: the table is a ghost again.
+/// Drops a ghost's triggers, which only a swap puts there: the table is a ghost again.
 ///
 /// # Errors
 /// What the server answered.
-pub(super) async fn drop_marked(session: &mut Session, table: &TableName) -> Result<()> {
-    for trigger in load(session, table).await? {
-        if trigger.name.starts_with(MARK) {
-            trigger.drop(session, table).await?;
-        }
+pub(super) async fn drop_all(session: &mut Session, ghost: &TableName) -> Result<()> {
+    for trigger in load(session, ghost).await? {
+        trigger.drop(session, ghost).await?;
     }
     Ok(())
 }
@@ -218,6 +222,11 @@ async fn exchange(session: &mut Session, original: &TableName, old: &TableName) 
 }
 
 impl Trigger {
+    /// Takes its new name by a suffix instead of the mark.
+    pub(super) fn rename(&mut self, suffix: &TriggerSuffix) {
+        self.new_name = suffix.name(&self.name);
+    }
+
     fn text(&self, name: &str, table: &TableName) -> String {
         // A role has no host.
         let definer = match self.definer.rsplit_once('@') {
@@ -285,6 +294,7 @@ mod tests {
     fn trigger(name: &str) -> Trigger {
         Trigger {
             name: name.into(),
+            new_name: format!("~{name}"),
             timing: "BEFORE".into(),
             event: "INSERT".into(),
             statement: "SET NEW.a = 'x'".into(),

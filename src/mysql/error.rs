@@ -1,6 +1,6 @@
 //! What the server's and the driver's errors mean: the only place that knows error numbers as classes.
 
-use crate::failure::{ErrorClass, Failure};
+use crate::failure::{ErrorClass, Evidence, Failure};
 
 /// Deadlock found when trying to get lock.
 pub const ER_LOCK_DEADLOCK: u16 = 1213;
@@ -91,8 +91,13 @@ impl From<mysql_async::Error> for Failure {
             Error::Server(server) => Failure::from_server(
                 class_of_code(server.code),
                 Some(server.code),
-                server.message,
-            ),
+                server.message.clone(),
+            )
+            .evidence(Evidence::Error {
+                code: server.code,
+                state: server.state,
+                message: server.message,
+            }),
             Error::Io(io) => Failure::from_server(
                 ErrorClass::Disconnected,
                 None,

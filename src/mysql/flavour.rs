@@ -173,6 +173,14 @@ impl Facts {
         }
     }
 
+    /// The statement that starts it again.
+    pub fn start_replica(&self) -> &'static str {
+        match self.stop_replica() {
+            "STOP REPLICA" => "START REPLICA",
+            _ => "START SLAVE",
+        }
+    }
+
     /// Whether a session may compress its own binlog transactions (MySQL 8.0.20).
     pub fn can_compress_transactions(&self) -> bool {
         self.variable("binlog_transaction_compression").is_some()

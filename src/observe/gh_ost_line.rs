@@ -7,7 +7,7 @@
 use super::status::{StatusSnapshot, ThrottleNow};
 
 /// gh-ost's queue of changes has this many places, and its scripts know the number.
-const BACKLOG_MAX: u64 = 1000;
+pub(super) const BACKLOG_MAX: u64 = 1000;
 
 /// The line.
 pub fn status_line(status: &StatusSnapshot) -> String {

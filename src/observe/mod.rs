@@ -12,6 +12,7 @@ pub mod log;
 pub mod metrics;
 pub mod recorder;
 pub mod report;
+pub mod statsd;
 pub mod status;
 pub mod terminal;
 pub mod text;

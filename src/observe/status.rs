@@ -136,6 +136,8 @@ pub struct StatusSnapshot {
     pub position: String,
     /// Statements tried again.
     pub retries: u64,
+    /// Why a chunk was tried again last; empty if none was.
+    pub last_refusal: String,
     /// Attempts to cut over.
     pub cutover_attempts: u64,
     /// The copy's share of its full speed, 0 to 1.
@@ -333,6 +335,11 @@ impl StatusSource {
             replica_lag_s: seconds(progress.replica_lag_micros.load(Ordering::Relaxed)),
             position: lock(&progress.reader_position).clone(),
             retries: progress.retries.get(),
+            last_refusal: progress
+                .last_refusal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             cutover_attempts: progress.cutover_attempts.get(),
             speed: self.speed(),
             throttled: self.throttled(now),

@@ -1,7 +1,7 @@
 //! What needs both definitions: the server makes the new one on an empty scratch table.
 
-use super::Report;
 use super::finding::{Finding, Findings};
+use super::{Report, Requirements};
 use crate::alter::{AlterStatement, copy_table, native};
 use crate::failure::{ErrorClass, Failure, FailureKind, Result};
 use crate::mysql::{Facts, Session};
@@ -25,6 +25,7 @@ pub async fn check(
     session: &mut Session,
     names: &Names,
     alter: &AlterStatement,
+    requirements: &Requirements,
     report: &mut Report,
 ) -> Result<()> {
     let Some(original) = &report.original else {
@@ -53,7 +54,14 @@ pub async fn check(
             return Ok(());
         }
     };
-    let key = choose_key(session.server().facts(), original, target, &map, findings);
+    let key = choose_key(
+        session.server().facts(),
+        original,
+        target,
+        &map,
+        requirements,
+        findings,
+    );
     if report.native.is_some() {
         report.key = key;
         report.map = Some(map);
@@ -68,11 +76,14 @@ fn rejected(failure: Failure, findings: &mut Findings) -> Result<()> {
             let code = failure
                 .code()
                 .map_or(String::new(), |code| format!(" ({code})"));
-            findings.push(Finding::refuse(
-                "alter-rejected",
-                format!("the server rejects the ALTER: {}{code}", failure.cause()),
-                "correct the statement",
-            ));
+            findings.push(
+                Finding::refuse(
+                    "alter-rejected",
+                    format!("the server rejects the ALTER: {}{code}", failure.cause()),
+                    "correct the statement",
+                )
+                .evidence(&failure),
+            );
         }
         // Which grant is missing is a finding already, unless the account has grants of a kind that is
         // not understood here.
@@ -100,9 +111,11 @@ fn choose_key(
     original: &TableDefinition,
     target: &TableDefinition,
     map: &ColumnMap,
+    requirements: &Requirements,
     findings: &mut Findings,
 ) -> Option<MigrationKey> {
-    let key = match MigrationKey::choose(original, target, map) {
+    let nullable = requirements.nullable_key;
+    let key = match MigrationKey::choose_among(original, target, map, nullable) {
         Ok(key) => key,
         Err(reasons) => {
             findings.push(Finding::refuse(

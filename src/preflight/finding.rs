@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::failure::{Failure, FailureKind, Result};
+use crate::failure::{Evidence, Failure, FailureKind, Result};
 
 /// What a finding means for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,8 @@ pub struct Finding {
     pub what: String,
     /// What to do about it.
     pub remedy: String,
+    /// What the server said, if it was the server's refusal.
+    pub evidence: Vec<Evidence>,
 }
 
 impl Finding {
@@ -40,7 +42,14 @@ impl Finding {
             code,
             what: what.into(),
             remedy: remedy.into(),
+            evidence: Vec::new(),
         }
+    }
+
+    /// With what the server said.
+    pub fn evidence(mut self, failure: &Failure) -> Finding {
+        self.evidence.extend_from_slice(failure.evidence_given());
+        self
     }
 
     /// A finding that somebody should look at.
@@ -126,10 +135,10 @@ impl Findings {
     /// [`FailureKind::Refused`] with every refusal and its remedy.
     pub fn verdict(&self) -> Result<()> {
         let refusals: Vec<&Finding> = self.refusals().collect();
-        match refusals.as_slice() {
-            [] => Ok(()),
+        let failure = match refusals.as_slice() {
+            [] => return Ok(()),
             [one] => {
-                Err(Failure::new(FailureKind::Refused, one.what.clone()).remedy(one.remedy.clone()))
+                Failure::new(FailureKind::Refused, one.what.clone()).remedy(one.remedy.clone())
             }
             several => {
                 let mut text = format!("{} things stand against it", several.len());
@@ -139,10 +148,12 @@ impl Findings {
                         finding.what, finding.remedy
                     ));
                 }
-                Err(Failure::new(FailureKind::Refused, text)
-                    .remedy("follow the hints above, then run the same command again"))
+                Failure::new(FailureKind::Refused, text)
+                    .remedy("follow the hints above, then run the same command again")
             }
-        }
+        };
+        let said = refusals.iter().flat_map(|finding| &finding.evidence);
+        Err(said.fold(failure, |failure, said| failure.evidence(said.clone())))
     }
 }
 

@@ -13,6 +13,7 @@ mod server;
 mod statement;
 mod suggest;
 mod table;
+mod triggers;
 
 pub use finding::{Finding, Findings, Severity};
 pub use grants::Grants;
@@ -23,17 +24,22 @@ use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Session;
 use crate::names::Names;
 use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition, TableKind};
+use crate::settings::TriggerSuffix;
 
 /// How long the server may make us wait for a table that somebody is altering.
 const LOCK_WAIT_S: u32 = 10;
 
 /// What the run means to do, as far as it changes the verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// Whether the tables of an interrupted run are to be continued with: they are no left-overs then.
     pub resumable: bool,
     /// Whether triggers are recreated.
     pub recreate_triggers: bool,
+    /// Names of recreated triggers; `None`: their own.
+    pub trigger_suffix: Option<TriggerSuffix>,
+    /// Whether the migration key may have columns that may be NULL.
+    pub nullable_key: bool,
     /// Whether foreign keys of the table may be lost.
     pub discard_foreign_keys: bool,
 }
@@ -116,17 +122,12 @@ async fn look(
         findings.push(suggest::missing(session, &names.original).await?);
         return Ok(report);
     };
-    table::check(
-        original,
-        names,
-        session.server().facts(),
-        requirements,
-        findings,
-    );
+    table::check(original, names, session.server().facts(), findings);
+    triggers::check(session, original, requirements, findings).await?;
     foreign_keys::check(original, requirements, findings);
     if original.kind != TableKind::Table {
         return Ok(report);
     }
-    data::check(session, names, alter, &mut report).await?;
+    data::check(session, names, alter, requirements, &mut report).await?;
     Ok(report)
 }

@@ -1,6 +1,5 @@
 //! The table itself: kind, engine, triggers, names that would not fit.
 
-use super::Requirements;
 use super::finding::{Finding, Findings};
 use crate::alter::{copy_table, show_create};
 use crate::mysql::Facts;
@@ -8,13 +7,7 @@ use crate::names::{Names, TABLE_NAME_CHARS_MAX};
 use crate::schema::{TableDefinition, TableKind};
 
 /// Checks what its definition tells.
-pub fn check(
-    original: &TableDefinition,
-    names: &Names,
-    facts: &Facts,
-    requirements: &Requirements,
-    findings: &mut Findings,
-) {
+pub fn check(original: &TableDefinition, names: &Names, facts: &Facts, findings: &mut Findings) {
     let name = &original.name;
     match original.kind {
         TableKind::Table => {}
@@ -45,13 +38,6 @@ pub fn check(
             "engine",
             format!("{name} is a table of {}, InnoDB is needed", original.engine),
             "other engines have no row locks and no consistent reads: run the server's own ALTER TABLE",
-        ));
-    }
-    if !original.triggers.is_empty() && !requirements.recreate_triggers {
-        findings.push(Finding::refuse(
-            "triggers",
-            format!("{name} has triggers: {}", original.triggers.join(", ")),
-            "let them be made anew on the new table with --triggers=recreate, or drop them before",
         ));
     }
     if original.create_statement.contains(" DIRECTORY='") {

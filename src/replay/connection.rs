@@ -87,7 +87,7 @@ impl Connection {
                 Err(failure) => failure,
             };
             if task.hands_back(&failure) {
-                return Ok(Performed::Refused);
+                return Ok(Performed::Refused(failure));
             }
             retries.add(1);
             if !endurance.endure(failure, cancel).await? {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use super::dirty::DirtyKeys;
 use super::statements::{Row, Statements};
 use super::task::{Kind, Performed, Task};
 use super::window::{FinalState, KeyBytes, Window};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Evidence, Failure, FailureKind};
 use crate::mysql::Session;
 use crate::mysql::error::does_not_fit;
 use crate::progress::Count;
@@ -39,7 +40,7 @@ impl Hand<'_> {
         match self {
             Hand::Own(connection) => connection.perform(task, flush.retries, flush.cancel).await,
             Hand::Locking(session) => match task.perform(session, false).await {
-                Err(failure) if task.hands_back(&failure) => Ok(Performed::Refused),
+                Err(failure) if task.hands_back(&failure) => Ok(Performed::Refused(failure)),
                 other => Ok(other?),
             },
         }
@@ -54,6 +55,8 @@ pub(super) struct Flush<'a> {
     pub(super) exact: bool,
     /// Where the keys of rows go that stood in the way of others and are gone.
     pub(super) evicted: [&'a DirtyKeys; 2],
+    /// What the server said of the last of them.
+    pub(super) conflict: &'a Mutex<Option<Evidence>>,
     pub(super) retries: &'a Count,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -230,13 +233,17 @@ impl Flush<'_> {
             match hand.perform(&task, self).await {
                 Ok(Performed::Done) => {}
                 Ok(Performed::Only(_) | Performed::Evicted(_)) => {}
-                Ok(Performed::Refused) if part.len() == 1 => {
-                    self.evict(hand, part, flushed).await?
+                Ok(Performed::Refused(answer)) if part.len() == 1 => {
+                    let before = flushed.evicted;
+                    self.evict(hand, part, flushed).await?;
+                    if flushed.evicted > before {
+                        self.told(rows, part, &answer);
+                    }
                 }
                 Err(Stop::Failed(failure)) if does_not_fit(&failure) && part.len() == 1 => {
                     return Err(self.misfit(&part[0], failure));
                 }
-                Ok(Performed::Refused) => halve(part, &mut parts),
+                Ok(Performed::Refused(_)) => halve(part, &mut parts),
                 Err(Stop::Failed(failure)) if does_not_fit(&failure) => {
                     tracing::debug!(event = "misfit", "looking for the row: {failure}");
                     halve(part, &mut parts);
@@ -245,6 +252,22 @@ impl Flush<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the server's words about the last row that another had to go for.
+    fn told(&self, rows: &[Row<'_>], part: &[Row<'_>], answer: &Failure) {
+        let Some(code) = answer.code() else { return };
+        let place = rows
+            .iter()
+            .position(|row| part.first().is_some_and(|one| one.bytes == row.bytes));
+        let said = Evidence::ReplayWarning {
+            statement: place.unwrap_or(0) + 1,
+            of: rows.len(),
+            code,
+            message: answer.cause().to_string(),
+        };
+        let mut conflict = self.conflict.lock().unwrap_or_else(PoisonError::into_inner);
+        *conflict = Some(said);
     }
 
     pub(super) async fn evict(

@@ -23,7 +23,7 @@ pub use dirty::{Dirty, DirtyKeys};
 pub use uniqueness::Uniqueness;
 pub use window::KeyBytes;
 
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Evidence, Failure, Result};
 use crate::key::Key;
 use crate::mysql::{Server, Session};
 use crate::names::TableName;
@@ -95,6 +95,7 @@ pub struct Replay {
     watch_evictions: RwLock<bool>,
     dirty: DirtyKeys,
     evicted: DirtyKeys,
+    conflict: Mutex<Option<Evidence>>,
     recent: Mutex<VecDeque<Vec<KeyBytes>>>,
     connection_ids: Mutex<Vec<u32>>,
 }
@@ -131,6 +132,7 @@ impl Replay {
             watch_evictions: RwLock::new(false),
             dirty: DirtyKeys::default(),
             evicted: DirtyKeys::default(),
+            conflict: Mutex::default(),
             recent: Mutex::default(),
             connection_ids: Mutex::default(),
         })
@@ -174,6 +176,12 @@ impl Replay {
     /// among these, and some that are back.
     pub fn evicted(&self) -> &DirtyKeys {
         &self.evicted
+    }
+
+    /// What the server said of the last row that another had to go for, if any had to.
+    pub fn conflict(&self) -> Option<Evidence> {
+        let conflict = self.conflict.lock().unwrap_or_else(PoisonError::into_inner);
+        conflict.clone()
     }
 
     /// Keys of the rows of the last windows, a few thousand, and of all rows that had to go for others and
@@ -363,6 +371,7 @@ impl Replay {
             limits: self.limits,
             exact,
             evicted: [&self.evicted, &self.dirty],
+            conflict: &self.conflict,
             retries: &self.progress.retries,
             cancel,
         };

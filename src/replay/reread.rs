@@ -90,7 +90,7 @@ impl Flush<'_> {
         flushed: &mut Flushed,
     ) -> Done<Attempt<'w>> {
         let task = self.task(rows, Kind::Reread(RowLock::Refuse));
-        if !matches!(hand.perform(&task, self).await?, Performed::Refused) {
+        if !matches!(hand.perform(&task, self).await?, Performed::Refused(_)) {
             return Ok(Attempt::Left(Vec::new()));
         }
         if !self.statements.can_skip_locked() {

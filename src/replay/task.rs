@@ -39,8 +39,8 @@ pub(super) enum Kind {
 pub(super) enum Performed {
     /// All of it is done.
     Done,
-    /// Nothing is done: a row was locked, or another row was in the way.
-    Refused,
+    /// Nothing is done: a row was locked, or another row was in the way. With the server's answer.
+    Refused(Failure),
     /// These rows are done.
     Only(HashSet<KeyBytes>),
     /// Done, and these rows of the ghost had to go.

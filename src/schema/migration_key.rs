@@ -58,20 +58,37 @@ impl MigrationKey {
         ghost: &TableDefinition,
         map: &ColumnMap,
     ) -> std::result::Result<MigrationKey, Vec<String>> {
+        MigrationKey::choose_among(original, ghost, map, false)
+    }
+
+    /// Chooses the key, among unique keys with columns that may be NULL too, if `nullable`: nobody may then
+    /// have NULL in it, which is not looked at here.
+    ///
+    /// # Errors
+    /// As [`MigrationKey::choose`].
+    pub fn choose_among(
+        original: &TableDefinition,
+        ghost: &TableDefinition,
+        map: &ColumnMap,
+        nullable: bool,
+    ) -> std::result::Result<MigrationKey, Vec<String>> {
         let mut reasons = Vec::new();
         let mut usable = Vec::new();
         for index in original.indexes.iter().filter(|index| index.unique) {
-            match candidate(original, ghost, map, index) {
+            match candidate(original, ghost, map, index, nullable) {
                 Ok(key) => usable.push(key),
                 Err(reason) => reasons.push(format!("{}: {reason}", describe(index))),
             }
         }
         if reasons.is_empty() {
             reasons.push("the table has neither a PRIMARY KEY nor a UNIQUE index".to_string());
+        } else if !ghost.indexes.iter().any(|index| index.unique) {
+            let none = "the new definition has neither a PRIMARY KEY nor a UNIQUE index";
+            reasons.push(none.to_string());
         }
         usable
             .into_iter()
-            .min_by_key(|key| (key.source_index != "PRIMARY", key.bytes()))
+            .min_by_key(|key| (key.nullable(), key.source_index != "PRIMARY", key.bytes()))
             .ok_or(reasons)
     }
 
@@ -81,6 +98,13 @@ impl MigrationKey {
         self.columns
             .iter()
             .any(|column| column.source.collation != column.target.collation)
+    }
+
+    /// Whether a column of the key may be NULL in the original or the ghost.
+    pub fn nullable(&self) -> bool {
+        self.columns
+            .iter()
+            .any(|column| column.source.nullable || column.target.nullable)
     }
 
     /// An upper bound of a key's bytes, to tell small keys from large.
@@ -124,6 +148,7 @@ fn candidate(
     ghost: &TableDefinition,
     map: &ColumnMap,
     index: &Index,
+    nullable: bool,
 ) -> std::result::Result<MigrationKey, String> {
     plain_parts(index)?;
     if !index.visible {
@@ -135,7 +160,7 @@ fn candidate(
         let source = original
             .column(name)
             .ok_or_else(|| format!("column {name} is not among the table's columns"))?;
-        if source.nullable {
+        if source.nullable && !nullable {
             return Err(format!("column {name} may be NULL"));
         }
         let target = &map
@@ -150,7 +175,7 @@ fn candidate(
         });
         key_fit::identity_stays(source, target)?;
     }
-    let target_index = counterpart(ghost, index, &columns)?;
+    let target_index = counterpart(ghost, index, &columns, nullable)?;
     Ok(MigrationKey {
         source_index: index.name.clone(),
         target_index,
@@ -181,8 +206,9 @@ fn counterpart(
     ghost: &TableDefinition,
     index: &Index,
     columns: &[KeyColumn],
+    nullable: bool,
 ) -> std::result::Result<String, String> {
-    if let Some(column) = columns.iter().find(|column| column.target.nullable) {
+    if !nullable && let Some(column) = columns.iter().find(|column| column.target.nullable) {
         return Err(format!(
             "column {} may be NULL in the new definition",
             column.target.name

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::FromRow;
 
 use crate::failure::{Failure, Result};
-use crate::mysql::{Purpose, Server, Session};
+use crate::mysql::{Purpose, Server, Session, quote};
 
 /// How long one look may take.
 pub const LOOK_LIMIT: Duration = Duration::from_secs(2);
@@ -13,6 +13,8 @@ pub const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// Asks one server short questions.
 pub struct Asker {
     server: Server,
+    /// Names without a schema in the questions mean this one's.
+    schema: Option<String>,
     session: Option<Session>,
 }
 
@@ -21,7 +23,16 @@ impl Asker {
     pub fn new(server: Server) -> Asker {
         Asker {
             server,
+            schema: None,
             session: None,
+        }
+    }
+
+    /// Not connected yet; names without a schema will mean this one's.
+    pub fn in_schema(server: Server, schema: &str) -> Asker {
+        Asker {
+            schema: Some(schema.to_string()),
+            ..Asker::new(server)
         }
     }
 
@@ -56,6 +67,10 @@ impl Asker {
             None => {
                 let mut session = self.server.session(Purpose::Monitor).await?;
                 session.set_limit(LOOK_LIMIT);
+                if let Some(schema) = &self.schema {
+                    let schema = quote::ident(schema);
+                    session.execute(&format!("USE {schema}")).await?;
+                }
                 session
             }
         };

@@ -65,7 +65,17 @@ pub(super) async fn run(mut common: Common) -> Result<()> {
                         .iter()
                         .filter_map(|(name, limit)| above(&values, name, *limit))
                         .next();
-                    first_look = second_look(worst, first_look, &common)?;
+                    let looked = second_look(worst, first_look, &common);
+                    first_look = match (looked, common.plan.critical_load_rest) {
+                        (Ok(first), _) => first,
+                        (Err(critical), None) => return Err(critical),
+                        (Err(critical), Some(rest)) => {
+                            if !hibernate(&common, &critical, rest).await {
+                                return Ok(());
+                            }
+                            None
+                        }
+                    };
                 }
                 Err(failure) => {
                     readings.push(Reading::trouble(SOURCE, SLOT, cannot_be_asked(&failure)))
@@ -77,6 +87,19 @@ pub(super) async fn run(mut common: Common) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Pauses the copy for a fixed time instead of ending the run. False when the run ends.
+async fn hibernate(common: &Common, critical: &Failure, rest: Duration) -> bool {
+    let text = humantime::format_duration(rest);
+    tracing::warn!(event = "hibernate", "{critical}; hibernating for {text}");
+    let reading = Reading::trouble(
+        "critical-load-hibernate",
+        SLOT,
+        format!("{critical}; hibernating for {text}"),
+    );
+    common.board.post(SLOT, SOURCE, vec![reading], rest + VALID);
+    common.rest(rest).await
 }
 
 /// Critical load: remembers the first look above the limit; fails when it is still above it after the

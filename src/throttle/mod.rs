@@ -69,6 +69,8 @@ pub struct ThrottlePlan {
     pub windows: Vec<Window>,
     /// How long after a first look above `critical_load` the second one is taken, which decides.
     pub critical_load_pause: Duration,
+    /// How long the run rests when that look is above it too; `None` ends the run.
+    pub critical_load_rest: Option<Duration>,
     /// Between two HTTP checks.
     pub http_interval: Duration,
     /// How long an HTTP check may take.
@@ -100,6 +102,7 @@ impl ThrottlePlan {
             flag_files: Vec::new(),
             windows: Vec::new(),
             critical_load_pause: Duration::from_secs(2),
+            critical_load_rest: None,
             http_interval: Duration::from_millis(500),
             http_timeout: Duration::from_secs(1),
             http_errors_pass: false,
@@ -134,6 +137,10 @@ impl ThrottlePlan {
         if !settings.critical_load_interval.is_zero() {
             plan.critical_load_pause = settings.critical_load_interval;
         }
+        plan.critical_load_rest = settings.critical_load_hibernate;
+        plan.http_interval = settings.http_interval.unwrap_or(plan.http_interval);
+        plan.http_timeout = settings.http_timeout.unwrap_or(plan.http_timeout);
+        plan.http_errors_pass = settings.http_errors_pass;
         plan.backlog_bytes_max = backlog_bytes_max;
         Ok(plan)
     }

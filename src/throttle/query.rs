@@ -1,4 +1,5 @@
-//! The operator's own query: a first value above 0 pauses the copy.
+//! The operator's own query: a first value above 0 pauses the copy. Names in it without a schema mean
+//! the table's.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const VALID: Duration = Duration::from_secs(4);
 
 pub(super) async fn run(mut common: Common) -> Result<()> {
-    let mut asker = Asker::new(common.server.clone());
+    let mut asker = Asker::in_schema(common.server.clone(), &common.plan.changelog.schema);
     loop {
         let query = common.tunables.borrow_and_update().throttle_query.clone();
         let readings = match query {

@@ -120,6 +120,7 @@ fn walk_plan(plan: &VerifyPlan, side: Side, key: Arc<MigrationKey>, part: Part) 
         (Side::Target, Some(server)) => (server, &plan.comparison.ghost),
     };
     WalkPlan {
+        splits_max: None,
         server: server.clone(),
         table: table.clone(),
         key,

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use bounds::Side;
 
 use crate::chunk::{Chunk, LowWatermark};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::key::Key;
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
@@ -44,7 +44,7 @@ use worker::Worker;
 pub const WORKERS_MAX: usize = 64;
 
 /// How a chunk came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Worked {
     /// All of it is done.
     Done {
@@ -59,6 +59,8 @@ pub enum Worked {
     Split {
         /// Rows of a piece.
         rows_max: u64,
+        /// The server's refusal, where it is one.
+        why: Option<Failure>,
     },
 }
 
@@ -111,6 +113,8 @@ pub struct WalkPlan {
     pub rows_max: u64,
     /// Rows of the first chunks.
     pub rows_first: u64,
+    /// How often a chunk may be split because the server takes it not as a whole; `None`: to single rows.
+    pub splits_max: Option<u32>,
     /// What messages call it: `copy`, `verify`.
     pub name: &'static str,
 }

@@ -41,6 +41,8 @@ struct Rest {
     /// At most so many rows at once, after a refusal.
     limit: Option<u64>,
     rows_done: u64,
+    /// How often the server refused it for its size.
+    splits: u32,
 }
 
 impl<W: ChunkWork> Worker<W> {
@@ -137,6 +139,7 @@ impl<W: ChunkWork> Worker<W> {
             left: chunk.clone(),
             limit: None,
             rows_done: 0,
+            splits: 0,
         };
         let mut endurance = Endurance::default();
         loop {
@@ -202,7 +205,14 @@ impl<W: ChunkWork> Worker<W> {
         )
         .await?;
         match worked {
-            Worked::Split { rows_max } => {
+            Worked::Split { rows_max, why } => {
+                if let Some(why) = why {
+                    self.progress.chunk_refused(&why);
+                    rest.splits += 1;
+                    if self.plan.splits_max.is_some_and(|max| rest.splits >= max) {
+                        return Err(why);
+                    }
+                }
                 rest.limit = Some(smaller(rest.limit, rows_max)?);
                 Ok(false)
             }
@@ -241,7 +251,7 @@ impl<W: ChunkWork> Worker<W> {
         if !failure.is_transient() && !failure.is_killed() {
             return;
         }
-        self.progress.retries.add(1);
+        self.progress.chunk_refused(failure);
         self.sizer.refused();
         // Once may be chance.
         if attempts > 0 {

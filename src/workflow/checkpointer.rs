@@ -98,7 +98,14 @@ impl Checkpointer {
     /// # Errors
     /// What the server answered.
     pub async fn write(&self, session: &mut Session) -> Result<()> {
-        checkpoint::write(session, &self.table, &self.now()).await?;
+        let now = self.now();
+        checkpoint::write(session, &self.table, &now).await?;
+        tracing::debug!(
+            event = "checkpoint",
+            "checkpoint success at coords={} rows={}",
+            now.applied,
+            now.rows_copied
+        );
         if let Some(status) = &self.status {
             status.checkpoint_written();
         }

@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::run::Run;
 use crate::control::gh_ost::{GhOst, GhOstFacts};
-use crate::control::{
-    self, ControlCommand, Controller, HookEvent, Hooks, Listener, hooks, signals,
-};
+use crate::control::{self, ControlCommand, Controller, HookEvent, Hooks, Listener, signals};
 use crate::failure::{Failure, Result};
+use crate::observe::statsd::Statsd;
 use crate::observe::{StatusSource, metrics};
 use crate::supervise::Supervisor;
 
+/// Between the command to end at once and the end.
+const PANIC_PAUSE: Duration = Duration::from_millis(200);
 /// How often the files and commands that hold the cut-over are looked at.
 const HOLD_POLL: Duration = Duration::from_millis(200);
-/// How often the status hooks are called.
-const STATUS_HOOKS: Duration = Duration::from_secs(60);
 
 /// What is open at the desk.
 pub struct Desk {
@@ -31,11 +31,49 @@ pub struct Desk {
 }
 
 /// How a run talks to the outside.
+#[derive(Clone)]
 enum Face {
     /// With its own words.
     Own(Hooks),
     /// With gh-ost's.
     GhOst(Arc<GhOst>),
+}
+
+impl Face {
+    async fn announce(&self, event: HookEvent, controller: &Controller) -> Result<()> {
+        match self {
+            Face::Own(hooks) => hooks.fire(event, &controller.status(), &[]).await,
+            Face::GhOst(face) => face.announce(event).await,
+        }
+    }
+
+    /// Calls the hooks of events that come again and again: status, and chunks that are tried again.
+    async fn announce_again(
+        self,
+        controller: Controller,
+        status_every: Duration,
+        cancel: CancellationToken,
+    ) -> Result<()> {
+        let progress = controller.source().progress.clone();
+        let mut retries = progress.retries.get();
+        let mut status_at = tokio::time::Instant::now() + status_every;
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep(HOLD_POLL) => {}
+            }
+            let now = progress.retries.get();
+            if now != retries {
+                retries = now;
+                self.announce(HookEvent::BatchCopyRetry, &controller)
+                    .await?;
+            }
+            if tokio::time::Instant::now() >= status_at {
+                status_at = tokio::time::Instant::now() + status_every;
+                self.announce(HookEvent::Status, &controller).await?;
+            }
+        }
+    }
 }
 
 /// Which words a run talks with.
@@ -54,10 +92,7 @@ impl Desk {
     /// # Errors
     /// A hook vetoes what is about to happen.
     pub async fn announce(&self, event: HookEvent) -> Result<()> {
-        match &self.face {
-            Face::Own(hooks) => hooks.fire(event, &self.controller.status(), &[]).await,
-            Face::GhOst(face) => face.announce(event).await,
-        }
+        self.face.announce(event, &self.controller).await
     }
 
     /// Calls the hooks for a run that ended badly.
@@ -91,21 +126,10 @@ pub async fn open(
     let (controller, commands) = Controller::new(run.tunables.clone(), status);
     let cancel = group.token();
     let (face, handler) = match face {
-        FaceKind::Own => {
-            group.spawn(
-                "call status hooks",
-                hooks::call_status(
-                    hooks.clone(),
-                    controller.source().clone(),
-                    STATUS_HOOKS,
-                    cancel.clone(),
-                ),
-            );
-            (
-                Face::Own(hooks),
-                control::command::handler(controller.clone()),
-            )
-        }
+        FaceKind::Own => (
+            Face::Own(hooks),
+            control::command::handler(controller.clone()),
+        ),
         FaceKind::GhOst(facts) => {
             let port = facts.tcp_port;
             let face = GhOst::new(controller.clone(), *facts, run.settings.hooks_path.clone());
@@ -125,6 +149,16 @@ pub async fn open(
             (Face::GhOst(face), handler)
         }
     };
+    if run.settings.hooks_path.is_some() {
+        group.spawn(
+            "call hooks again and again",
+            face.clone().announce_again(
+                controller.clone(),
+                run.settings.hooks_status_interval,
+                cancel.clone(),
+            ),
+        );
+    }
     let path = run
         .settings
         .socket
@@ -147,13 +181,22 @@ pub async fn open(
             port.serve(controller.source().clone(), cancel.clone()),
         );
     }
+    if let Some(target) = &run.settings.statsd {
+        let statsd = Statsd::connect(target).await?;
+        group.spawn(
+            "send metrics",
+            statsd.run(controller.source().clone(), cancel.clone()),
+        );
+    }
     group.spawn("listen to signals", {
+        let face = face.clone();
         let actions = signals::SignalActions {
-            reread: Box::new(|| {
-                tracing::info!(
+            reread: Box::new(move || match &face {
+                Face::Own(_) => tracing::info!(
                     event = "hup",
                     "limits are changed with `changeling ctl set`; nothing was read again"
-                );
+                ),
+                Face::GhOst(face) => face.reread(),
             }),
             now: Box::new(|| std::process::exit(130)),
         };
@@ -205,7 +248,7 @@ async fn carry_out(
     run: &Run,
     mut commands: mpsc::Receiver<ControlCommand>,
     forced: &AtomicBool,
-    cancel: &tokio_util::sync::CancellationToken,
+    cancel: &CancellationToken,
 ) {
     loop {
         let command = tokio::select! {
@@ -220,7 +263,11 @@ async fn carry_out(
                 run.ask_removal();
                 run.stop.cancel();
             }
-            Some(ControlCommand::Panic) => std::process::exit(1),
+            Some(ControlCommand::Panic) => {
+                // Who asked for it gets the answer first.
+                tokio::time::sleep(PANIC_PAUSE).await;
+                std::process::exit(1);
+            }
         }
     }
 }

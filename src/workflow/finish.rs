@@ -22,7 +22,7 @@ pub async fn clean_up(
             let mut names = run.names.clone();
             // The ghost stays, to be compared with the original.
             names.ghost = names.changelog.clone();
-            match run.server.session(Purpose::Ddl).await {
+            match run.ddl_session().await {
                 Ok(mut session) => {
                     if let Err(failure) = remove_helpers(&mut session, &names).await {
                         tracing::warn!(event = "cleanup_failed", "{failure}");
@@ -98,7 +98,7 @@ fn worth_keeping(failure: &Failure) -> bool {
 
 async fn remove(run: &Run) -> bool {
     let removed = async {
-        let mut session = run.server.session(Purpose::Ddl).await?;
+        let mut session = run.ddl_session().await?;
         // Tables of an earlier run that was not gone on with are not ours to remove.
         if run.helpers_are_ours() {
             remove_helpers(&mut session, &run.names).await?;
@@ -150,7 +150,7 @@ async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {
 }
 
 async fn after_swap(run: &Run, old: &TableName) -> Result<()> {
-    let mut session = run.server.session(Purpose::Ddl).await?;
+    let mut session = run.ddl_session().await?;
     for table in [&run.names.changelog, &run.names.checkpoint] {
         drop_table(&mut session, table).await?;
     }

@@ -85,7 +85,7 @@ impl Rest {
 
 impl Rest {
     /// Stops replication on the server, which is a replica, and waits until the ghost has everything:
-    /// original and ghost can then be compared at rest.
+    /// then nothing changes any more.
     ///
     /// # Errors
     /// What the server answered; changes that do not get through.
@@ -96,6 +96,14 @@ impl Rest {
             .await
             .doing(|| format!("stop replication on {}", server.address()))?;
         session.close().await;
+        self.settle_all().await
+    }
+
+    /// Waits until everything that is in the binlog now is in the ghost.
+    ///
+    /// # Errors
+    /// What the server answered; changes that do not get through.
+    pub async fn settle_all(&self) -> Result<()> {
         let name = self.write_marker().await?;
         self.marker_applied(&name, SETTLE_LIMIT).await
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::count;
 use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
 use super::engines::{self, Engines};
@@ -25,7 +26,9 @@ use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
 use crate::progress::Phase;
 use crate::schema::{self, TableDefinition};
-use crate::settings::{DeferIndexes, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting};
+use crate::settings::{
+    CountRows, DeferIndexes, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting,
+};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
 
@@ -174,7 +177,7 @@ async fn approve(run: &Run) -> Result<Approval> {
     run.progress.enter(Phase::Preflight);
     let alter = AlterStatement::parse(&run.settings.alter)?;
     let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
-    let mut session = run.server.session(Purpose::Ddl).await?;
+    let mut session = run.ddl_session().await?;
     let found = match find_interrupted(run, &mut session).await? {
         Interrupted::Swapped { old } => return Ok(Approval::AlreadySwapped { old }),
         Interrupted::Resumable(found) => Some(*found),
@@ -197,6 +200,8 @@ async fn approve(run: &Run) -> Result<Approval> {
         &preflight::Requirements {
             resumable: found.is_some(),
             recreate_triggers: run.settings.triggers == Triggers::Recreate,
+            trigger_suffix: run.settings.trigger_suffix.clone(),
+            nullable_key: run.settings.nullable_key,
             discard_foreign_keys: run.settings.discard_foreign_keys,
         },
     )
@@ -283,7 +288,11 @@ async fn through_the_ghost(
     run.own_helpers();
     let prepared = match approved.found.clone() {
         Some(found) => {
-            tracing::info!(event = "resume", "going on with the interrupted run");
+            tracing::info!(
+                event = "resume",
+                "Resuming from checkpoint: going on with the interrupted run at {}",
+                found.applied
+            );
             if found.postponed {
                 // What the operator held stays held until the operator lets it go.
                 run.tunables
@@ -317,19 +326,36 @@ async fn through_the_ghost(
         tunables: run.tunables.subscribe(),
         cancel: group.token(),
     };
+    let done = to_the_end(run, desk, approved, &prepared, &engines, &controls).await;
+    done.map_err(
+        |failure| match (failure.kind(), engines.replay.conflict()) {
+            // The row that is missing had to go for another one.
+            (FailureKind::Difference, Some(said)) => failure.evidence(said),
+            _ => failure,
+        },
+    )
+}
+
+/// From the first row to the swap.
+async fn to_the_end(
+    run: &Run,
+    desk: &Desk,
+    approved: &Approved,
+    prepared: &Prepared,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<Done> {
+    prepare::check_key_has_no_null(run, prepared).await?;
+    if run.settings.count_rows == CountRows::First {
+        count::rows(run, desk, &controls.cancel).await?;
+    }
     desk.announce(HookEvent::BeforeRowCopy).await?;
-    copy_rows(run, &prepared, &engines, &controls).await?;
+    copy_rows(run, desk, prepared, engines, controls).await?;
     desk.announce(HookEvent::RowCopyComplete).await?;
-    build_indexes(run, &prepared, &engines, &controls).await?;
-    let proof = proof::verify(run, &prepared, &engines, &controls).await?;
+    build_indexes(run, prepared, engines, controls).await?;
+    let proof = proof::verify(run, prepared, engines, controls).await?;
     desk.announce(HookEvent::Verified).await?;
-    if run.settings.extent != Extent::Migration {
-        if let Extent::ReplicaTest {
-            stop_replication: true,
-        } = run.settings.extent
-        {
-            engines.rest.stop_replication(&run.server).await?;
-        }
+    if run.settings.extent == Extent::Rehearsal {
         return Ok(Done {
             old: run.names.original.clone(),
             verification: proof.summary(run),
@@ -339,16 +365,70 @@ async fn through_the_ghost(
         desk.announce(HookEvent::BeginPostponed).await?;
     }
     proof
-        .hold(run, &engines, &controls, desk.hold.clone())
+        .hold(run, engines, controls, desk.hold.clone())
         .await?;
     desk.announce(HookEvent::BeforeCutOver).await?;
+    let verification = proof.summary(run);
+    if let Extent::ReplicaTest { stop_replication } = run.settings.extent {
+        let there_and_back =
+            there_and_back(run, desk, approved, engines, controls, stop_replication);
+        there_and_back.await?;
+        return Ok(Done {
+            old: run.names.original.clone(),
+            verification,
+        });
+    }
     carry_counter(run, approved).await?;
-    let swapped = cut_over(run, desk, &engines, &controls).await?;
+    let swapped = cut_over(run, desk, engines, controls).await?;
     run.progress.enter(Phase::Finish);
     Ok(Done {
         old: swapped.old,
-        verification: proof.summary(run),
+        verification,
     })
+}
+
+/// The swap of a test on a replica, and back: nobody but replication writes there, and that rests.
+async fn there_and_back(
+    run: &Run,
+    desk: &Desk,
+    approved: &Approved,
+    engines: &Engines,
+    controls: &Controls,
+    stop_replication: bool,
+) -> Result<()> {
+    if stop_replication {
+        desk.announce(HookEvent::StopReplication).await?;
+        engines.rest.stop_replication(&run.server).await?;
+    } else {
+        tracing::warn!(
+            event = "replication_not_stopped",
+            "replication is not stopped here: a hook has to do that"
+        );
+        desk.announce(HookEvent::StopReplication).await?;
+        engines.rest.settle_all().await?;
+    }
+    let swap = async {
+        carry_counter(run, approved).await?;
+        let swapped = cut_over(run, desk, engines, controls).await?;
+        let mut names = run.names.clone();
+        names.old = swapped.old;
+        cutover::swap_back(&run.server, &names).await?;
+        run.original_is(OriginalTable::Untouched);
+        Ok::<(), Failure>(())
+    };
+    let swapped = swap.await;
+    if swapped.is_err() {
+        desk.announce(HookEvent::StartReplication)
+            .await
+            .unwrap_or_else(|unheard| tracing::warn!(event = "hook_failed", "{unheard}"));
+        if stop_replication {
+            let mut session = run.server.session(Purpose::Monitor).await?;
+            session.execute(run.server.facts().start_replica()).await?;
+            session.close().await;
+        }
+    }
+    run.progress.enter(Phase::Finish);
+    swapped
 }
 
 /// When secondary indexes are built. Automatic: after the copy where no replica would be held up by the
@@ -398,6 +478,7 @@ async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
 
 async fn copy_rows(
     run: &Run,
+    desk: &Desk,
     prepared: &Prepared,
     engines: &Engines,
     controls: &Controls,
@@ -406,13 +487,16 @@ async fn copy_rows(
         return Ok(());
     }
     run.progress.enter(Phase::Copy);
-    run.progress.rows_total.set(prepared.original.rows_estimate);
+    if run.settings.count_rows != CountRows::First {
+        run.progress.rows_total.set(prepared.original.rows_estimate);
+    }
     if let Some(found) = &prepared.resumed {
         run.progress.rows_copied.set(found.rows_copied);
     }
     let from = engines.watermark.borrow().next.clone();
-    let report = copy::run(
+    let copying = copy::run(
         CopyPlan {
+            splits_max: run.settings.splits_max,
             server: run.server.clone(),
             original: prepared.original.clone(),
             ghost: prepared.ghost.clone(),
@@ -426,8 +510,22 @@ async fn copy_rows(
         controls.clone(),
         run.progress.clone(),
         engines.watermark.clone(),
-    )
-    .await?;
+    );
+    let enough = controls.cancel.child_token();
+    let copying = async {
+        let report = copying.await;
+        enough.cancel();
+        report
+    };
+    let counting = async {
+        match run.settings.count_rows {
+            CountRows::WhileCopying => count::rows(run, desk, &enough).await,
+            CountRows::Never | CountRows::First => Ok(()),
+        }
+    };
+    let (report, counted) = tokio::join!(copying, counting);
+    let report = report?;
+    counted?;
     if !report.watermark.finished {
         return Err(stopped());
     }
@@ -445,7 +543,7 @@ async fn build_indexes(
 ) -> Result<()> {
     run.progress.enter(Phase::Indexes);
     let ghost = &run.names.ghost;
-    let mut session = run.server.session(Purpose::Ddl).await?;
+    let mut session = run.ddl_session().await?;
     session.set_limit(INDEX_BUILD_LIMIT);
     let id = session.id();
     let work = async {
@@ -471,7 +569,7 @@ async fn build_indexes(
 
 /// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.
 async fn carry_counter(run: &Run, approved: &Approved) -> Result<()> {
-    let mut session = run.server.session(Purpose::Ddl).await?;
+    let mut session = run.ddl_session().await?;
     ghost::carry_auto_increment(
         &mut session,
         &run.names.original,
@@ -503,6 +601,7 @@ async fn cut_over(
         kill_after_attempts: settings.kill_after_attempts,
         kill_rows_max: settings.kill_rows_max,
         recreate_triggers: run.settings.triggers == Triggers::Recreate,
+        trigger_suffix: run.settings.trigger_suffix.clone(),
         ..CutOverPlan::new(run.server.clone(), run.names.clone())
     };
     let swap = cutover::run(

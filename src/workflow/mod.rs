@@ -4,6 +4,7 @@
 
 mod checkpointer;
 mod compare;
+mod count;
 mod desk;
 mod ending;
 mod engines;

@@ -6,8 +6,9 @@ use super::run::Run;
 use crate::alter::{AlterStatement, IndexTiming, ghost};
 use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
 use crate::failure::{Failure, FailureKind, Result};
-use crate::mysql::Purpose;
+use crate::mysql::{Purpose, quote};
 use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition};
+use crate::settings::Settings;
 
 /// Both tables, and what connects them.
 #[derive(Clone, Debug)]
@@ -42,11 +43,14 @@ pub async fn fresh(
     alter: &AlterStatement,
     timing: IndexTiming,
 ) -> Result<Prepared> {
-    let mut session = run.server.session(Purpose::Ddl).await?;
+    let mut session = run.ddl_session().await?;
     // First of all: where it stands, the others are known to be ours, however this run ends.
     checkpoint::create(&mut session, &run.names.checkpoint).await?;
     crate::changelog::create(&mut session, &run.names.changelog).await?;
     let built = ghost::create(&mut session, &run.names, original, alter, timing).await?;
+    // gh-ost's word for it; its row's age also tells throttle queries how long the run has been at work.
+    let state = "GhostTableMigrated";
+    crate::changelog::write_state(&mut session, &run.names.changelog, "state", state).await?;
     session.close().await;
     let identity = definition_identity(&built.definition.create_statement);
     let mut prepared = connect_tables(
@@ -54,7 +58,7 @@ pub async fn fresh(
         built.definition,
         alter,
         None,
-        run.settings.drop_renamed,
+        &run.settings,
     )?;
     prepared.deferred = built.deferred;
     prepared.ghost_complete = built.complete_create;
@@ -89,7 +93,7 @@ pub async fn resumed(
             run.names.original
         )));
     }
-    let mut session = run.server.session(Purpose::Ddl).await?;
+    let mut session = run.ddl_session().await?;
     let ghost = schema::load::load(&mut session, &run.names.ghost)
         .await?
         .ok_or_else(|| {
@@ -113,7 +117,7 @@ pub async fn resumed(
         ghost,
         alter,
         Some(found.clone()),
-        run.settings.drop_renamed,
+        &run.settings,
     )?;
     if !built {
         prepared.deferred = found.deferred;
@@ -123,31 +127,72 @@ pub async fn resumed(
     Ok(prepared)
 }
 
+/// Looks for rows without a key, where the key's columns may be NULL. To be called when the stream is live:
+/// later ones come through the binlog, where they end the run.
+///
+/// # Errors
+/// Refused, if there is one; what the server answered.
+pub async fn check_key_has_no_null(run: &Run, prepared: &Prepared) -> Result<()> {
+    let key = &prepared.key;
+    let conditions: Vec<String> = key
+        .columns
+        .iter()
+        .filter(|column| column.source.nullable)
+        .map(|column| format!("{} IS NULL", quote::ident(&column.source.name)))
+        .collect();
+    if conditions.is_empty() {
+        return Ok(());
+    }
+    let original = &run.names.original;
+    let mut session = run.server.session(Purpose::Monitor).await?;
+    let found: Option<u8> = session
+        .first(&format!(
+            "SELECT 1 FROM {} WHERE {} LIMIT 1",
+            quote::table(original),
+            conditions.join(" OR ")
+        ))
+        .await?;
+    session.close().await;
+    match found {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(
+            FailureKind::Refused,
+            format!(
+                "{original} has rows with NULL in the key {}, which identifies them not",
+                key.source_index
+            ),
+        )
+        .remedy("give these rows values, or the table a NOT NULL unique key")),
+    }
+}
+
 fn connect_tables(
     original: TableDefinition,
     ghost: TableDefinition,
     alter: &AlterStatement,
     resumed: Option<Checkpoint>,
-    drop_renamed: bool,
+    settings: &Settings,
 ) -> Result<Prepared> {
     let mut moves = alter.column_moves();
-    if drop_renamed {
+    if settings.drop_renamed {
         for (old, new) in std::mem::take(&mut moves.renamed) {
             moves.dropped.push(old);
             moves.added.push(new);
         }
     }
     let map = ColumnMap::build(&original, &ghost, &moves)?;
-    let key = MigrationKey::choose(&original, &ghost, &map).map_err(|reasons| {
-        Failure::new(
-            FailureKind::Refused,
-            format!(
-                "no key identifies a row in both tables: {}",
-                reasons.join("; ")
-            ),
-        )
-        .remedy("keep, or first add, a NOT NULL unique key that both definitions have")
-    })?;
+    let key = MigrationKey::choose_among(&original, &ghost, &map, settings.nullable_key).map_err(
+        |reasons| {
+            Failure::new(
+                FailureKind::Refused,
+                format!(
+                    "no key identifies a row in both tables: {}",
+                    reasons.join("; ")
+                ),
+            )
+            .remedy("keep, or first add, a NOT NULL unique key that both definitions have")
+        },
+    )?;
     Ok(Prepared {
         statement: alter.clauses_sql(),
         ghost_identity: String::new(),

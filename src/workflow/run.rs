@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ending::OriginalTable;
 use crate::failure::{Failure, FailureKind, Result};
-use crate::mysql::Server;
+use crate::mysql::{Purpose, Server, Session};
 use crate::names::Names;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -64,6 +64,23 @@ impl Run {
             stop,
             settings,
         })
+    }
+
+    /// A session for DDL as this run's user would run it.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn ddl_session(&self) -> Result<Session> {
+        let mut session = self.server.session(Purpose::Ddl).await?;
+        for mode in self.settings.sql_mode_without.iter() {
+            session
+                .execute(&format!(
+                    "SET SESSION sql_mode = TRIM(BOTH ',' FROM \
+                     REPLACE(CONCAT(',', @@SESSION.sql_mode, ','), ',{mode},', ','))"
+                ))
+                .await?;
+        }
+        Ok(session)
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {

@@ -18,7 +18,13 @@ async fn inspect(db: &TestDb, table: &str, alter: &str) -> Report {
 async fn inspect_for(db: &TestDb, table: &str, alter: &str, wanted: Requirements) -> Report {
     let server = Server::connect(db.server.options()).await.unwrap();
     let before = db.tables().await;
-    let report = ask(&server, &TableName::new(&db.name, table), alter, wanted).await;
+    let report = ask(
+        &server,
+        &TableName::new(&db.name, table),
+        alter,
+        wanted.clone(),
+    )
+    .await;
     assert_eq!(db.tables().await, before, "{alter}");
     report
 }
@@ -254,15 +260,15 @@ async fn all_findings_come_together() {
         db.sql("DROP TRIGGER tr").await;
         db.sql("DROP TABLE _t_del").await;
         other.sql("DROP TABLE down").await;
-        let report = inspect_for(&db, "t", "ADD n INT", wanted).await;
+        let report = inspect_for(&db, "t", "ADD n INT", wanted.clone()).await;
         assert_refused(report, "foreign-key-child", &["to_up"]);
         db.sql("ALTER TABLE t DROP FOREIGN KEY to_up").await;
-        let report = inspect_for(&db, "t", "ADD n INT", wanted).await;
+        let report = inspect_for(&db, "t", "ADD n INT", wanted.clone()).await;
         assert!(!report.findings.refused(), "{:#?}", report.findings);
         // A scratch table with rows is somebody's.
         db.sql("DROP TABLE _t_gho").await;
         db.sql("CREATE TABLE _t_ghp SELECT 1 AS a").await;
-        let report = inspect_for(&db, "t", "ADD n INT", wanted).await;
+        let report = inspect_for(&db, "t", "ADD n INT", wanted.clone()).await;
         assert_refused(report, "left-over", &["_t_ghp exists and has rows"]);
     })
     .await;
@@ -306,7 +312,7 @@ async fn missing_grants_are_named_and_the_remedy_works() {
         let connected = Server::connect(options).await.unwrap();
         let table = TableName::new(&db.name, "t");
         let wanted = Requirements::default();
-        let report = ask(&connected, &table, "ADD n INT", wanted).await;
+        let report = ask(&connected, &table, "ADD n INT", wanted.clone()).await;
         let monitor = if server.is_mariadb() {
             "BINLOG MONITOR"
         } else {
@@ -323,7 +329,7 @@ async fn missing_grants_are_named_and_the_remedy_works() {
         for statement in remedy.remedy_text().unwrap().split("; ") {
             db.sql(statement).await;
         }
-        let report = ask(&connected, &table, "ADD n INT, ADD KEY k (n)", wanted).await;
+        let report = ask(&connected, &table, "ADD n INT, ADD KEY k (n)", wanted.clone()).await;
         assert!(!report.findings.refused(), "{:#?}", report.findings);
         assert!(report.native.is_some());
         // The half-made scratch table of the first look is gone too.
@@ -348,13 +354,13 @@ async fn replicas_are_told_apart_and_counted() {
             Duration::from_secs(60),
             "a replica is attached",
             async || {
-                let report = ask(&primary, &missing, "ADD n INT", wanted).await;
+                let report = ask(&primary, &missing, "ADD n INT", wanted.clone()).await;
                 assert!(!report.findings.has("replica"));
                 (report.replicas == 1).then_some(())
             },
         )
         .await;
-        let report = ask(&replica, &missing, "ADD n INT", wanted).await;
+        let report = ask(&replica, &missing, "ADD n INT", wanted.clone()).await;
         assert!(warned(&report, "replica").contains("the server is a replica"));
         assert_refused(report, "table-missing", &[]);
     }
@@ -392,7 +398,7 @@ async fn read_only_servers_and_prepared_transactions_are_told() {
         prepared.execute(statement).await.unwrap();
     }
     let wanted = Requirements::default();
-    let report = ask(&admin, &table, "ADD n INT", wanted).await;
+    let report = ask(&admin, &table, "ADD n INT", wanted.clone()).await;
     assert!(warned(&report, "xa-prepared").contains("1 prepared XA transaction(s) wait"));
     prepared.execute("XA ROLLBACK 'preflight'").await.unwrap();
     prepared.close().await;
@@ -414,9 +420,9 @@ async fn read_only(options: &ConnectOptions, user: &str, table: &TableName) -> (
         password: Some("secret-1".to_string()),
         ..options.clone()
     });
-    let plain = ask(&plain.await.unwrap(), table, "ADD n INT", wanted).await;
+    let plain = ask(&plain.await.unwrap(), table, "ADD n INT", wanted.clone()).await;
     let admin = Server::connect(options.clone()).await.unwrap();
-    (plain, ask(&admin, table, "ADD n INT", wanted).await)
+    (plain, ask(&admin, table, "ADD n INT", wanted.clone()).await)
 }
 
 async fn drop_all(session: &mut Session, user: &str) {

@@ -8,21 +8,25 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    GhOstCommand, GhOstLogLevel, GhOstPlace, GhOstRenames, GhOstRun, GhOstTask, parse, usage,
+    GhOstBinlogFormat, GhOstCommand, GhOstLogLevel, GhOstPlace, GhOstRenames, GhOstRun, GhOstTask,
+    conf, parse, usage, words,
 };
 use crate::alter::AlterStatement;
-use crate::control::gh_ost::{GhOstFacts, GhOstServer};
-use crate::failure::{Failure, FailureKind, Result};
-use crate::mysql::{ConnectOptions, Server};
+use crate::control::gh_ost::{GhOstFacts, GhOstServer, Limits, Reread, lists};
+use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::mysql::{ConnectOptions, Purpose, Server};
 use crate::observe::log::{LogForm, LogLevel};
 use crate::observe::{self, Lines, Screen};
 use crate::settings::{
-    CutOverSettings, Extent, OldTable, ResumeSetting, Settings, ThrottleSettings, Triggers,
+    CountRows, CutOverSettings, Extent, OldTable, ResumeSetting, Settings, StatsdTarget,
+    ThrottleSettings, TriggerSuffix, Triggers,
 };
 use crate::throttle::topology;
 use crate::tunables::Tunables;
 use crate::workflow::{self, FaceKind, Run};
 
+/// The swap is tried at least so long: our attempts take milliseconds each.
+const PATIENCE_MIN: Duration = Duration::from_secs(60);
 /// gh-ost's default of `--chunk-size`; with it the size of chunks adapts.
 const CHUNK_SIZE_DEFAULT: u64 = 1000;
 
@@ -78,15 +82,13 @@ async fn migrate(run: GhOstRun) -> Result<()> {
                 .remedy("migrate the reverse ALTER; the old table still has dropped values"),
         );
     }
-    if run.triggers.is_some() {
-        tracing::warn!(
-            event = "gh_ost_flag",
-            "triggers are recreated within the swap under their own names: --trigger-suffix changes nothing"
-        );
-    }
     check_renames(&run)?;
+    check_password(&run)?;
     let inspector = Server::connect(run.inspect.clone()).await?;
     let applier = find_applier(&run, &inspector).await?;
+    if run.topology.binlog_format == GhOstBinlogFormat::SwitchToRow {
+        switch_to_row(&inspector).await?;
+    }
     if run.control.drop_socket_first {
         // A socket that is not there is what is wanted.
         let _ = std::fs::remove_file(&run.control.socket_file);
@@ -145,6 +147,46 @@ fn check_renames(run: &GhOstRun) -> Result<()> {
     )))
 }
 
+/// gh-ost reads the binlog as a replica does, for which MySQL takes no longer passwords.
+fn check_password(run: &GhOstRun) -> Result<()> {
+    const CHARS_MAX: usize = 32;
+    match &run.inspect.password {
+        Some(password) if password.chars().count() > CHARS_MAX => Err(Failure::failed(
+            "MySQL replication length limited to 32 characters. See \
+             https://dev.mysql.com/doc/refman/5.7/en/assigning-passwords.html",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// `--switch-to-rbr`: row format from now on, also for what replication writes into the binlog.
+async fn switch_to_row(inspector: &Server) -> Result<()> {
+    let facts = inspector.facts();
+    let format = facts.variable("binlog_format").unwrap_or("ROW");
+    if format.eq_ignore_ascii_case("ROW") {
+        return Ok(());
+    }
+    let mut session = inspector.session(Purpose::Monitor).await?;
+    session
+        .execute("SET GLOBAL binlog_format = 'ROW'")
+        .await
+        .doing(|| format!("set binlog_format on {}", inspector.address()))?;
+    // The applier of replication takes the format when it starts.
+    for sql in [facts.stop_replica(), facts.start_replica()] {
+        session
+            .execute(sql)
+            .await
+            .doing(|| format!("restart replication on {}", inspector.address()))?;
+    }
+    session.close().await;
+    tracing::info!(
+        event = "switch_to_rbr",
+        "binlog_format of {} is ROW now; it was {format}",
+        inspector.address()
+    );
+    Ok(())
+}
+
 /// The server on which the table is migrated.
 async fn find_applier(run: &GhOstRun, inspector: &Server) -> Result<ConnectOptions> {
     match run.topology.place {
@@ -173,6 +215,7 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
     let engine = &run.engine;
     // gh-ost tries so many times, each for the lock timeout and a second's pause.
     let patience = (run.cutover.lock_timeout + Duration::from_secs(1)) * engine.retries.max(1);
+    let patience = patience.max(PATIENCE_MIN);
     Settings {
         tunables: Tunables {
             chunk_rows_fixed: (engine.chunk_size != CHUNK_SIZE_DEFAULT)
@@ -202,7 +245,19 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
         } else {
             Triggers::Refuse
         },
+        trigger_suffix: run.triggers.as_ref().map(|triggers| TriggerSuffix {
+            suffix: triggers.suffix.clone(),
+            toggled: triggers.remove_if_there,
+        }),
+        sql_mode_without: sql_mode_without(run),
+        count_rows: match (engine.exact_rowcount, engine.concurrent_rowcount) {
+            (false, _) => CountRows::Never,
+            (true, true) => CountRows::WhileCopying,
+            (true, false) => CountRows::First,
+        },
+        splits_max: Some(engine.retries),
         drop_renamed: run.permissions.renames == GhOstRenames::Dropped,
+        nullable_key: run.permissions.nullable_key,
         discard_foreign_keys: run.permissions.discard_foreign_keys,
         drop_old_first: run.tables.drop_old_first,
         cutover: CutOverSettings {
@@ -216,6 +271,10 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
             flag_files: run.throttle.flag_files.clone(),
             panic_flag_file: run.throttle.panic_flag_file.clone(),
             critical_load_interval: run.throttle.critical_load_interval,
+            critical_load_hibernate: run.throttle.critical_load_hibernate,
+            http_interval: Some(run.throttle.http_interval),
+            http_timeout: Some(run.throttle.http_timeout),
+            http_errors_pass: run.throttle.ignore_http_errors,
         },
         old_table: if run.tables.drop_old_after {
             OldTable::DropAfter(Duration::ZERO)
@@ -226,9 +285,25 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
         old_stamp: run.tables.stamp_old.then(crate::cli::stamp_now),
         heartbeat_interval: engine.heartbeat_interval,
         hooks_path: run.hooks.path.clone(),
+        hooks_status_interval: run.hooks.status_interval,
         socket: Some(run.control.socket_file.clone()),
+        statsd: run.metrics.statsd.clone().map(|address| StatsdTarget {
+            address,
+            tags: run.metrics.tags.clone(),
+        }),
         ..Settings::new(connect, run.table.clone(), run.alter.clone())
     }
+}
+
+fn sql_mode_without(run: &GhOstRun) -> Vec<&'static str> {
+    let mut modes = Vec::new();
+    if run.permissions.zero_in_date {
+        modes.extend(["NO_ZERO_DATE", "NO_ZERO_IN_DATE"]);
+    }
+    if run.permissions.skip_strict_mode {
+        modes.extend(["STRICT_ALL_TABLES", "STRICT_TRANS_TABLES"]);
+    }
+    modes
 }
 
 fn facts(run: &GhOstRun, inspector: &Server, applier: &ConnectOptions) -> GhOstFacts {
@@ -262,6 +337,20 @@ fn facts(run: &GhOstRun, inspector: &Server, applier: &ConnectOptions) -> GhOstF
         hint_token: run.hooks.hint_token.clone(),
         dry_run: !run.execute,
         revert: matches!(run.task, GhOstTask::Revert { .. }),
+        reread: run.conf.clone().map(|path| {
+            Reread(Arc::new(move || {
+                let conf = conf::read(&path)?;
+                Ok(Limits {
+                    chunk_rows: conf
+                        .chunk_size
+                        .map(|rows| rows.clamp(10, 100_000).unsigned_abs()),
+                    lag_max: conf
+                        .max_lag_millis
+                        .map(|millis| Duration::from_millis(millis.max(100).unsigned_abs())),
+                    max_load: conf.max_load.as_deref().map(lists::load).transpose()?,
+                })
+            }))
+        }),
     }
 }
 
@@ -270,53 +359,10 @@ fn host_name() -> String {
         .map_or_else(|_| "localhost".to_string(), |name| name.trim().to_string())
 }
 
-/// gh-ost's last line, exit code 1. Scripts look for gh-ost's words, so those that belong to a finding
-/// stand beside ours.
+/// gh-ost's last line, exit code 1.
 fn fatal(failure: &Failure) -> ExitCode {
-    let text = failure.to_string();
-    for (ours, theirs) in WORDS {
-        if text.contains(ours) {
-            eprintln!("FATAL {theirs}");
-        }
-    }
-    eprintln!("FATAL {text}");
-    if let Some(remedy) = failure.remedy_text() {
-        eprintln!("hint: {remedy}");
+    for line in words::last_lines(failure) {
+        eprintln!("{line}");
     }
     ExitCode::from(1)
 }
-
-/// Words of our findings, and what gh-ost says of the same thing.
-const WORDS: [(&str, &str); 8] = [
-    (
-        " has triggers: ",
-        "Found triggers on the table. Tables with triggers are supported only when using \
-         \"include-triggers\" flag. Bailing out",
-    ),
-    (
-        "foreign keys point to ",
-        "Found parent-side foreign keys. Parent-side foreign keys are not supported. Bailing out",
-    ),
-    (
-        " has foreign keys: ",
-        "Found child-side foreign keys. Child-side foreign keys are not supported. Bailing out",
-    ),
-    (
-        "no key identifies a row in both definitions",
-        "No shared unique key can be found after ALTER! Bailing out",
-    ),
-    (
-        "there is no NOT NULL unique key",
-        "No PRIMARY nor UNIQUE key found in table! Bailing out",
-    ),
-    (
-        "renames the table",
-        "ALTER statement seems to RENAME the table. This is not supported, and you should run your RENAME \
-         outside gh-ost.",
-    ),
-    (
-        " is a view",
-        "the table is a VIEW, not a real table. Bailing out",
-    ),
-    ("there is no table ", "Cannot find table!"),
-];

@@ -9,6 +9,7 @@ mod flags;
 mod go_flags;
 pub mod run;
 mod settle;
+mod words;
 
 use std::ffi::OsString;
 

@@ -433,6 +433,7 @@ fn numbers_are_moved_into_their_range() {
         [
             "minimal timeout is 1sec. Timeout remains at 3",
             "minimal maximum interval is 2sec. Timeout remains at 64",
+            "--cut-over-exponential-backoff has no effect: pauses follow from what the tries cost writers",
         ]
     );
     let high = run(&[
@@ -458,6 +459,8 @@ fn numbers_are_moved_into_their_range() {
 fn what_has_no_effect_is_warned_about_once() {
     let run = run(&[
         "--tungsten",
+        "--stack",
+        "--replica-server-id=7",
         "--runtime-metrics-interval=5",
         "--replication-lag-query=select 1",
         "--cut-over=two-step",
@@ -471,6 +474,8 @@ fn what_has_no_effect_is_warned_about_once() {
     let has = |words: &str| run.warnings.iter().filter(|w| w.contains(words)).count();
     for words in [
         "--tungsten has no effect",
+        "--stack has no effect",
+        "--replica-server-id has no effect",
         "--runtime-metrics-interval has no effect",
         "--replication-lag-query is deprecated",
         "the swap will be atomic",

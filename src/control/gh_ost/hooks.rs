@@ -5,36 +5,36 @@ use crate::control::HookEvent;
 use crate::failure::{FailureKind, Result};
 use crate::observe::{StatusSnapshot, gh_ost_line};
 
-/// Moments that gh-ost has and this program does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GhOstMoment {
-    /// The rows have been counted.
-    RowCountComplete,
-    /// A chunk failed and is tried again, with the error.
-    BatchCopyRetry(String),
-    /// Replication is about to be stopped for the swap of a test on a replica.
-    StopReplication,
-    /// Replication is to be started again.
-    StartReplication,
-}
-
-impl GhOstMoment {
-    fn name(&self) -> &'static str {
-        match self {
-            GhOstMoment::RowCountComplete => "rowcount-complete",
-            GhOstMoment::BatchCopyRetry(_) => "batch-copy-retry",
-            GhOstMoment::StopReplication => "stop-replication",
-            GhOstMoment::StartReplication => "start-replication",
-        }
-    }
-}
-
 impl GhOst {
     /// Calls the hooks of an event.
     ///
     /// # Errors
     /// Stopped: a hook of an event that can be vetoed failed. Other events' failures are logged.
     pub async fn announce(&self, event: HookEvent) -> Result<()> {
+        match event {
+            // gh-ost's log says this, which scripts wait for.
+            HookEvent::RowCopyComplete => {
+                tracing::info!(event = "row_copy_complete", "Row copy complete");
+            }
+            // With gh-ost it is called once, and before the cut-over is postponed.
+            HookEvent::BeginPostponed => self.before_cut_over().await?,
+            HookEvent::BeforeCutOver => return self.before_cut_over().await,
+            // gh-ost does not compare the tables.
+            HookEvent::Verified => return Ok(()),
+            _ => {}
+        }
+        self.fire(event).await
+    }
+
+    async fn before_cut_over(&self) -> Result<()> {
+        let called = std::mem::replace(&mut self.changed().before_cut_over_called, true);
+        match called {
+            true => Ok(()),
+            false => self.fire(HookEvent::BeforeCutOver).await,
+        }
+    }
+
+    async fn fire(&self, event: HookEvent) -> Result<()> {
         let status = self.controller.status();
         let more = match event {
             HookEvent::Status => {
@@ -43,14 +43,19 @@ impl GhOst {
                 vec![("STATUS", format!("'{line}'"))]
             }
             HookEvent::Success => vec![("INSTANT_DDL", "false".to_string())],
-            // gh-ost does not compare the tables.
-            HookEvent::Verified => return Ok(()),
+            HookEvent::BatchCopyRetry => {
+                vec![("LAST_BATCH_COPY_ERROR", status.last_refusal.clone())]
+            }
             HookEvent::Startup
             | HookEvent::Validated
             | HookEvent::BeforeRowCopy
             | HookEvent::RowCopyComplete
+            | HookEvent::Verified
             | HookEvent::BeginPostponed
             | HookEvent::BeforeCutOver
+            | HookEvent::RowcountComplete
+            | HookEvent::StopReplication
+            | HookEvent::StartReplication
             | HookEvent::Failure => Vec::new(),
         };
         match self.call(event.name(), &status, &more).await {
@@ -60,21 +65,6 @@ impl GhOst {
             }
             result => result,
         }
-    }
-
-    /// Calls the hooks of a moment that only gh-ost has.
-    ///
-    /// # Errors
-    /// Stopped: a hook failed.
-    pub async fn announce_moment(&self, moment: &GhOstMoment) -> Result<()> {
-        let more = match moment {
-            GhOstMoment::BatchCopyRetry(error) => vec![("LAST_BATCH_COPY_ERROR", error.clone())],
-            GhOstMoment::RowCountComplete
-            | GhOstMoment::StopReplication
-            | GhOstMoment::StartReplication => Vec::new(),
-        };
-        self.call(moment.name(), &self.controller.status(), &more)
-            .await
     }
 
     /// An interactive command can be vetoed.

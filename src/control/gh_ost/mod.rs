@@ -8,7 +8,7 @@ mod hint;
 pub mod hooks;
 pub mod lists;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -65,6 +65,29 @@ pub struct GhOstFacts {
     pub dry_run: bool,
     /// Whether it is a `--revert`.
     pub revert: bool,
+    /// Reads the limits of `--conf` again, at SIGHUP; `None` without that flag.
+    pub reread: Option<Reread>,
+}
+
+/// Reads limits again and says how they change.
+#[derive(Clone)]
+pub struct Reread(pub Arc<dyn Fn() -> Result<Limits> + Send + Sync>);
+
+impl std::fmt::Debug for Reread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reread")
+    }
+}
+
+/// Limits that a `--conf` file may have; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// `chunk_size`
+    pub chunk_rows: Option<u64>,
+    /// `max_lag_millis`
+    pub lag_max: Option<Duration>,
+    /// `max_load`
+    pub max_load: Option<BTreeMap<String, u64>>,
 }
 
 /// A server as gh-ost's answers name it.
@@ -99,6 +122,8 @@ struct Changed {
     dml_batch_size: u64,
     /// The file of the `postpone-cut-over-flag-file` command, while it postpones.
     flag_file: Option<PathBuf>,
+    /// Whether the hooks before the cut-over were called.
+    before_cut_over_called: bool,
 }
 
 impl GhOst {
@@ -112,6 +137,7 @@ impl GhOst {
             changed: Mutex::new(Changed {
                 dml_batch_size: facts.dml_batch_size,
                 flag_file: None,
+                before_cut_over_called: false,
             }),
             facts,
             controller,
@@ -156,6 +182,27 @@ impl GhOst {
                 () = cancel.cancelled() => return Ok(()),
                 () = tokio::time::sleep(FLAG_POLL) => {}
             }
+        }
+    }
+
+    /// Takes the limits of the `--conf` file as they are now.
+    pub fn reread(&self) {
+        let Some(Reread(read)) = &self.facts.reread else {
+            tracing::info!(event = "hup", "there is no --conf file to read again");
+            return;
+        };
+        match read() {
+            Ok(limits) => {
+                tracing::info!(event = "hup", "--conf read again: {limits:?}");
+                self.controller.change(|tunables| {
+                    tunables.chunk_rows_fixed = limits.chunk_rows.or(tunables.chunk_rows_fixed);
+                    tunables.lag_max = limits.lag_max.unwrap_or(tunables.lag_max);
+                    if let Some(max_load) = limits.max_load {
+                        tunables.max_load = max_load;
+                    }
+                });
+            }
+            Err(failure) => tracing::error!(event = "hup", "{failure}"),
         }
     }
 

@@ -4,7 +4,6 @@ use std::time::UNIX_EPOCH;
 
 use tokio::sync::mpsc;
 
-use super::hooks::GhOstMoment;
 use super::*;
 use crate::control::{ControlCommand, HookEvent};
 use crate::progress::Phase;
@@ -71,6 +70,7 @@ fn facts() -> GhOstFacts {
         hint_token: "token".into(),
         dry_run: false,
         revert: false,
+        reread: None,
     }
 }
 
@@ -379,8 +379,8 @@ async fn hooks_are_gh_osts() {
     );
     face.answer("sup").await;
     assert_eq!(last("GH_OST_COMMAND=").unwrap(), "GH_OST_COMMAND='sup'");
-    let retry = GhOstMoment::BatchCopyRetry("1213".into());
-    face.announce_moment(&retry).await.unwrap();
+    face.controller.source().progress.chunk_refused(&"1213");
+    face.announce(HookEvent::BatchCopyRetry).await.unwrap();
     assert_eq!(
         last("GH_OST_LAST_BATCH").unwrap(),
         "GH_OST_LAST_BATCH_COPY_ERROR=1213"

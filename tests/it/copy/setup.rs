@@ -90,6 +90,7 @@ impl Tables {
 
     pub fn plan_in(&self, mode: CopyMode) -> CopyPlan {
         CopyPlan {
+            splits_max: None,
             server: self.server.clone(),
             original: self.original.clone(),
             ghost: self.ghost.clone(),

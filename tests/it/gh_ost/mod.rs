@@ -1,5 +1,8 @@
 //! gh-ost's command line, as its scripts use it.
 
+mod cases;
+mod session;
+
 use std::process::Command;
 
 use crate::support::{Program, TestDb, TestServer, both, eventually, server};
@@ -74,7 +77,7 @@ async fn the_primary_needs_a_word_and_noop_changes_nothing() {
         let with_triggers = gh_ost(server, &db, &triggers).args(taken);
         with_triggers.run().await.expect_code(0);
         let there = "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_TABLE = 't' \
-                     AND TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME = 'tr'";
+                     AND TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME = 'tr_x'";
         assert_eq!(db.one::<u64>(there).await, 1);
     })
     .await;

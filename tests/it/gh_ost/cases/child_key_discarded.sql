@@ -1,0 +1,6 @@
+-- arg: --discard-foreign-keys
+CREATE TABLE p (id INT PRIMARY KEY);
+INSERT INTO p VALUES (1);
+CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id));
+-- during
+INSERT INTO t (p) VALUES (1), (NULL);

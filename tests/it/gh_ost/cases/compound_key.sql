@@ -1,0 +1,6 @@
+CREATE TABLE t (a INT NOT NULL, b VARCHAR(20) NOT NULL, c INT NOT NULL, n INT, PRIMARY KEY (c, a));
+INSERT INTO t VALUES (1, 'x', 1, 1), (1, 'y', 2, 1), (2, 'z', 1, 1);
+-- during
+INSERT IGNORE INTO t VALUES (FLOOR(RAND() * 100), 'new', FLOOR(RAND() * 100), 0);
+UPDATE t SET n = n + 1 WHERE a = 1;
+DELETE FROM t WHERE b = 'new' LIMIT 1;

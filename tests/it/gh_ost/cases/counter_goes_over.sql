@@ -1,0 +1,5 @@
+-- holds: AUTO_INCREMENT=8
+-- always
+CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT);
+INSERT INTO t (a) VALUES (1), (2), (3), (4), (5), (6), (7);
+DELETE FROM t WHERE id > 5;

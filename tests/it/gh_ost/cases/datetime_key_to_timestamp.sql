@@ -1,0 +1,3 @@
+-- arg: --alter=MODIFY d TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+-- fails: No support at this time for converting a column from DATETIME to TIMESTAMP
+CREATE TABLE t (id INT NOT NULL, d DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (id, d));

@@ -1,0 +1,7 @@
+-- arg: --alter=DROP COLUMN a, ADD COLUMN a INT NOT NULL DEFAULT 47
+-- compare: id, 47, b / id, a, b
+CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT NULL, b INT NOT NULL);
+INSERT INTO t (a, b) VALUES (NULL, 1), (2, 3);
+-- during
+INSERT INTO t (a, b) VALUES (NULL, 4), (5, 6);
+DELETE FROM t WHERE a = 5 LIMIT 1;

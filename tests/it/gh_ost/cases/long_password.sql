@@ -1,0 +1,3 @@
+-- arg: --password=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+-- fails: MySQL replication length limited to 32 characters
+CREATE TABLE t (id INT PRIMARY KEY);
