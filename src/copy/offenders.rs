@@ -3,7 +3,7 @@
 use super::judge::{self, Meaning};
 use super::{CopyPlan, statement};
 use crate::chunk::Chunk;
-use crate::failure::{Evidence, Failure, FailureKind, Result};
+use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::Session;
 use crate::walk::Side;
 use crate::walk::bounds::ends;
@@ -110,24 +110,12 @@ fn failure(plan: &CopyPlan, named: &[String], reasons: &[String], more: bool) ->
         named.join(", ")
     };
     let more = if more { ", and more" } else { "" };
-    let failure = Failure::new(
+    Failure::new(
         FailureKind::DoesNotFit,
         format!(
             "rows of {} do not fit the new definition: {rows}{more}",
             plan.original.name
         ),
     )
-    .remedy("correct these rows or the new definition, then start again");
-    reasons.iter().fold(failure, |failure, reason| {
-        match reason
-            .split_once(": ")
-            .map(|(code, words)| (code.parse(), words))
-        {
-            Some((Ok(code), words)) => failure.evidence(Evidence::CopyWarning {
-                code,
-                message: words.to_string(),
-            }),
-            _ => failure,
-        }
-    })
+    .remedy("correct these rows or the new definition, then start again")
 }

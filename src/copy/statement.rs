@@ -7,11 +7,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::judge::{self, Verdict};
+use super::judge::{self, Meaning};
 use super::{CopyMode, CopyPlan, described, offenders};
 use crate::chunk::Chunk;
 use crate::coordinates::GtidSet;
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Evidence, Failure, Result};
 use crate::interlock::{Interlock, OpenChunk};
 use crate::mysql::error::is_transaction_too_large;
 use crate::mysql::{Outcome, Purpose, Session, quote};
@@ -29,6 +29,9 @@ const VISIBLE_WAIT_S: u32 = 1;
 /// Rows of a piece whose warnings are sure to be shown all: the server keeps `max_error_count` of them
 /// (1024 in our sessions), and a row may have more than one.
 const ROWS_WITH_ALL_WARNINGS: u64 = 400;
+
+/// So many of a refused chunk's warnings are told.
+const WARNINGS_TOLD: usize = 20;
 
 /// What the workers of a copy share.
 pub(super) struct CopyWork {
@@ -169,16 +172,12 @@ impl CopyWork {
         chunk: &Chunk,
         (outcome, inserted_in): (Outcome, Duration),
     ) -> Result<Worked> {
-        let verdict = if outcome.warnings == 0 {
-            Verdict::default()
-        } else {
-            judge::verdict(
-                outcome.warnings,
-                &session.warnings().await?,
-                &self.plan.key,
-                &self.plan.ghost,
-            )
+        let (key, ghost) = (&self.plan.key, &self.plan.ghost);
+        let shown = match outcome.warnings {
+            0 => Vec::new(),
+            _ => session.warnings().await?,
         };
+        let verdict = judge::verdict(outcome.warnings, &shown, key, ghost);
         if verdict.incomplete {
             session.execute("ROLLBACK").await?;
             return Ok(Worked::Split {
@@ -188,7 +187,16 @@ impl CopyWork {
         }
         if verdict.does_not_fit {
             session.execute("ROLLBACK").await?;
-            return Err(offenders::name_them(session, &self.plan, chunk).await?);
+            let failure = offenders::name_them(session, &self.plan, chunk).await?;
+            let told = shown
+                .into_iter()
+                .filter(|warning| judge::meaning(warning, key, ghost) != Meaning::Harmless)
+                .take(WARNINGS_TOLD)
+                .map(|warning| Evidence::CopyWarning {
+                    code: warning.code,
+                    message: warning.message,
+                });
+            return Err(told.fold(failure, Failure::evidence));
         }
         let began = Instant::now();
         session.execute("COMMIT").await?;
