@@ -1,5 +1,7 @@
-# Servers from Debian's archive, unpacked privately: nothing is installed and no
-# privilege is needed. Sourced by lib.sh.
+# Servers from Debian's and Ubuntu's archives, unpacked privately: nothing is installed and
+# no privilege is needed. Sourced by lib.sh.
+
+DEBIAN_KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # the mirror that is named, else the one this machine already uses; empty if it uses none
 debian_mirror() {
@@ -11,7 +13,19 @@ debian_mirror() {
 
 debian_possible() {
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null &&
-    [ -r /usr/share/keyrings/debian-archive-keyring.gpg ] && [ -n "$(debian_mirror)" ]
+    [ -r "$DEBIAN_KEYS" ] && [ -n "$(debian_mirror)" ]
+}
+
+# debian_sources SUITE…, ubuntu_sources SUITE…: lines for apt
+debian_sources() {
+  printf "deb [signed-by=$DEBIAN_KEYS] $(debian_mirror) %s main\n" "$@"
+}
+
+# Ubuntu's keys are a package of Debian's
+ubuntu_sources() {
+  local keys=$CACHE/ubuntu-keys
+  debian_unpack ubuntu-keys "$(debian_sources trixie)" "" ubuntu-keyring
+  printf "deb [signed-by=$keys/usr/share/keyrings/ubuntu-archive-keyring.gpg] ${CHANGELING_UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu} %s main universe\n" "$@"
 }
 
 retry() {
@@ -23,20 +37,20 @@ retry() {
   return 1
 }
 
-# debian_unpack FLAVOUR SUITE PACKAGES ALONE: cache/FLAVOUR holds PACKAGES with all they
-# need, and the packages ALONE without what they depend on
+# debian_unpack NAME SOURCES PACKAGES ALONE: cache/NAME holds PACKAGES with all they need,
+# and the packages ALONE without what they depend on
 debian_unpack() {
-  local flavour=$1 suite=$2 packages=$3 alone=$4
-  local root=$CACHE/$flavour apt=$CACHE/apt-$flavour log=$CACHE/apt-$flavour.log deb fd
+  local name=$1 sources=$2 packages=$3 alone=$4
+  local root=$CACHE/$name apt=$CACHE/apt-$name log=$CACHE/apt-$name.log deb fd
   [ -e "$root/.complete" ] && return 0
-  exec {fd}>"$CACHE/.lock-$flavour"
+  exec {fd}>"$CACHE/.lock-$name"
   flock "$fd"
   if [ ! -e "$root/.complete" ]; then
-    say "fetching $flavour from Debian $suite (once; about 70 MB)"
+    say "fetching $name (once; servers about 70 MB)"
     rm -rf "$apt" "$root"
     mkdir -p "$apt"/{lists,cache/archives}/partial "$apt"/none "$root"/usr/{bin,sbin,lib,lib64}
     : >"$apt/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $suite main" >"$apt/sources.list"
+    echo "$sources" >"$apt/sources.list"
     # the machine's way to the network (proxies, certificates), but none of its hooks
     apt-config dump Acquire >"$apt/apt.conf"
     cat >>"$apt/apt.conf" <<CONF
@@ -55,10 +69,10 @@ APT::Sandbox::User "";
 Acquire::Languages "none";
 CONF
     if ! { APT_CONFIG=$apt/apt.conf retry apt-get -q update &&
-      APT_CONFIG=$apt/apt.conf retry apt-get -q -y -d install $packages &&
+      { [ -z "$packages" ] || APT_CONFIG=$apt/apt.conf retry apt-get -q -y -d install $packages; } &&
       { [ -z "$alone" ] || (cd "$apt/cache/archives" && APT_CONFIG=$apt/apt.conf retry apt-get -q download $alone); }; } >"$log" 2>&1; then
       tail -n 8 "$log" >&2
-      die "could not fetch $flavour from Debian $suite; details in $log"
+      die "could not fetch $name; details in $log"
     fi
     for deb in "$apt"/cache/archives/*.deb; do
       case ${deb##*/} in perl*|libperl*|debconf*|dpkg_*|tar_*) continue ;; esac

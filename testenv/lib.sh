@@ -65,18 +65,20 @@ external_server() {
 
 # find_programs FLAVOUR: sets SERVER and CLIENT (commands), BASE (the installation), TZINFO
 find_programs() {
-  local flavour=$1 named program
+  local flavour=$1 named version program
   case $flavour in
-    mysql) named=${CHANGELING_MYSQLD:-} program=mysqld ;;
-    mariadb) named=${CHANGELING_MARIADBD:-} program=mariadbd ;;
+    mysql) named=${CHANGELING_MYSQLD:-} version=${CHANGELING_MYSQL_VERSION:-} program=mysqld ;;
+    mariadb) named=${CHANGELING_MARIADBD:-} version=${CHANGELING_MARIADB_VERSION:-} program=mariadbd ;;
   esac
   if [ -n "$named" ]; then
     [ -x "$named" ] || die "CHANGELING_${program^^} names $named, which is not a program"
     installed_programs "$flavour" "$named"
+  elif [ -n "$version" ]; then
+    archived_programs "$flavour" "$version"
   elif named=$(command -v $program) && is_flavour "$flavour" "$named"; then
     installed_programs "$flavour" "$named"
   elif [ -e "$CACHE/$flavour/.complete" ] || debian_possible; then
-    debian_programs "$flavour"
+    archived_programs "$flavour" ""
   else
     die "no $program found: install MySQL 8 or later and MariaDB 10.11 or later, or name the programs in CHANGELING_MYSQLD and CHANGELING_MARIADBD, or use Docker with testenv/compose.yaml"
   fi
@@ -110,17 +112,29 @@ beside() {
   echo ""
 }
 
-# Debian's programs run with the loader and libraries that came with them
-debian_programs() {
-  local flavour=$1 lib loader share program tzinfo
-  BASE=$CACHE/$flavour/usr
+# archived_programs FLAVOUR VERSION: a distribution's programs run with the loader and
+# libraries that came with them. No VERSION: the one tests are run with every day.
+archived_programs() {
+  local flavour=$1 version=$2 name=$1${2:+-$2} lib loader share program tzinfo
+  BASE=$CACHE/$name/usr
   case $flavour in
+    mysql) program=mysqld tzinfo=mysql_tzinfo_to_sql ;;
+    mariadb) program=mariadbd tzinfo=mariadb-tzinfo-to-sql ;;
+  esac
+  case $name in
     mysql)
-      debian_unpack mysql sid "mysql-server-core mysql-client-core" ""
-      program=mysqld tzinfo=mysql_tzinfo_to_sql ;;
+      debian_unpack $name "$(debian_sources sid)" "mysql-server-core mysql-client-core" "" ;;
+    mysql-8.0)
+      debian_unpack $name "$(ubuntu_sources noble noble-updates)" "mysql-server-core-8.0 mysql-client-core-8.0" "mysql-server-8.0" ;;
+    mysql-8.4)
+      debian_unpack $name "$(ubuntu_sources resolute)" "mysql-server-core mysql-client-core" "mysql-server" ;;
     mariadb)
-      debian_unpack mariadb bookworm "mariadb-server-core mariadb-client-core" "mariadb-server mariadb-client"
-      program=mariadbd tzinfo=mariadb-tzinfo-to-sql ;;
+      debian_unpack $name "$(debian_sources bookworm)" "mariadb-server-core mariadb-client-core" "mariadb-server mariadb-client" ;;
+    mariadb-10.6)
+      debian_unpack $name "$(ubuntu_sources jammy jammy-updates)" "mariadb-server-core-10.6 mariadb-client-core-10.6" "mariadb-server-10.6 mariadb-client-10.6" ;;
+    mariadb-11.8)
+      debian_unpack $name "$(debian_sources trixie)" "mariadb-server-core mariadb-client-core" "mariadb-server mariadb-client" ;;
+    *) die "no archive is known for $flavour $version: there are mysql 8.0 and 8.4, mariadb 10.6 and 11.8" ;;
   esac
   lib=$(echo "$BASE"/lib/*-linux-gnu)
   loader=("$lib"/ld-linux-*.so.*)
