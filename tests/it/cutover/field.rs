@@ -147,7 +147,7 @@ pub struct Field {
     generation: AtomicU32,
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<BTreeMap<u32, u32>>>,
-    probe: Option<JoinHandle<Vec<Duration>>>,
+    probe: Option<JoinHandle<Vec<Beat>>>,
 }
 
 impl Field {
@@ -251,19 +251,17 @@ impl Field {
         (end, attempts)
     }
 
-    /// Ends the writers and compares the surviving table with what they know. Returns the probe's
-    /// times, sorted.
-    pub async fn assert_nothing_lost(&mut self) -> Vec<Duration> {
+    /// Ends the writers and compares the surviving table with what they know. Returns what the probe saw.
+    pub async fn assert_nothing_lost(&mut self) -> Vec<Beat> {
         self.stop.store(true, Ordering::SeqCst);
         let mut expected = BTreeMap::new();
         for writer in self.writers.drain(..) {
             expected.extend(writer.await.expect("a writer"));
         }
-        let mut times = match self.probe.take() {
+        let beats = match self.probe.take() {
             Some(probe) => probe.await.expect("the probe"),
             None => Vec::new(),
         };
-        times.sort();
         let rows: Vec<(u32, u32)> = self.db.rows("SELECT id, v FROM t WHERE id > 0").await;
         let found: BTreeMap<u32, u32> = rows.into_iter().collect();
         let lost: Vec<_> = expected
@@ -273,11 +271,11 @@ impl Field {
             .collect();
         assert!(lost.is_empty(), "acknowledged, but not there: {lost:?}");
         assert_eq!(found, expected);
-        times
+        beats
     }
 
-    /// Ends the probe and returns how long its updates took.
-    pub async fn end_probe(&mut self) -> Vec<Duration> {
+    /// Ends the probe and returns what it saw.
+    pub async fn end_probe(&mut self) -> Vec<Beat> {
         self.stop.store(true, Ordering::SeqCst);
         self.probe
             .take()
@@ -373,14 +371,24 @@ async fn acknowledged(client: &Client, sql: &str) {
     }
 }
 
-/// Updates one row every five milliseconds; returns how long each took.
-async fn probe(client: Client, stop: Arc<AtomicBool>) -> Vec<Duration> {
-    let mut times = Vec::new();
+/// One update of the probe.
+#[derive(Clone, Copy)]
+pub struct Beat {
+    pub since: Instant,
+    pub took: Duration,
+}
+
+/// Updates one row every five milliseconds.
+pub async fn probe(client: Client, stop: Arc<AtomicBool>) -> Vec<Beat> {
+    let mut beats = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         let since = Instant::now();
         acknowledged(&client, "UPDATE t SET v = v + 1 WHERE id = 0").await;
-        times.push(since.elapsed());
+        beats.push(Beat {
+            since,
+            took: since.elapsed(),
+        });
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    times
+    beats
 }

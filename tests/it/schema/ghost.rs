@@ -45,7 +45,7 @@ const MYSQL_ALTERS: &str = "
 
 const MARIADB_ALTERS: &str = "
     RENAME COLUMN IF EXISTS d TO d2, DROP CONSTRAINT sane
-    DROP CONSTRAINT CONSTRAINT_1, ADD COLUMN IF NOT EXISTS a INT, ADD z UUID";
+    DROP CONSTRAINT CONSTRAINT_1, ADD COLUMN IF NOT EXISTS a INT, ADD z INET6";
 
 fn alters(server: &TestServer) -> Vec<&'static str> {
     let own = if server.is_mariadb() {

@@ -34,6 +34,16 @@ impl TestDb {
         }
     }
 
+    /// Whether this version of the server has this type of column.
+    pub async fn knows_type(&self, declaration: &str) -> bool {
+        let create = format!("CREATE TEMPORARY TABLE knows_type (c {declaration})");
+        let known = self.try_sql(create).await.is_ok();
+        if known {
+            self.sql("DROP TEMPORARY TABLE knows_type").await;
+        }
+        known
+    }
+
     /// Runs a statement and returns the number of rows it affected; panics on an error.
     pub async fn sql(&self, sql: impl AsRef<str>) -> u64 {
         self.client.sql(sql).await
