@@ -68,6 +68,15 @@ impl Count {
     }
 }
 
+/// How far the server is with building indexes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexBuild {
+    /// What it does just now, in its own words.
+    pub stage: String,
+    /// Share of the work that is done, 0 to 1, by its own estimate; `None` where it does not say.
+    pub done: Option<f64>,
+}
+
 /// Something that the run waits for and that an operator may want to know about or act on: a lock that
 /// somebody holds, the operator's word, a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +172,11 @@ pub struct Progress {
     pub reconnects: Count,
     /// Attempts to cut over. (cutover)
     pub cutover_attempts: Count,
+    /// How long the server will still keep the binlog that is needed, microseconds; -1 where that is not
+    /// known or has no end. (workflow)
+    pub binlog_kept_micros: AtomicI64,
+    /// How far the building of indexes is, as the server tells; `None` while none are built. (workflow)
+    pub index_build: Mutex<Option<IndexBuild>>,
     /// Where the reader is, for people: `binlog.000012:4711`. (reader)
     pub reader_position: Mutex<String>,
     /// The longest time the original was locked, microseconds. (cutover)
@@ -206,6 +220,8 @@ impl Default for Progress {
             binlog_bytes: Count::default(),
             reconnects: Count::default(),
             cutover_attempts: Count::default(),
+            binlog_kept_micros: AtomicI64::new(-1),
+            index_build: Mutex::new(None),
             reader_position: Mutex::new(String::new()),
             lock_micros_max: Count::default(),
         }

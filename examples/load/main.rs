@@ -2,6 +2,8 @@
 
 mod bench;
 mod compare;
+mod process;
+mod replay;
 mod report;
 mod rivals;
 mod server;
@@ -75,6 +77,8 @@ enum Command {
     Compare { a: String, b: String },
     /// Measures changeling beside native ALTER and the other tools that are on PATH
     Bench(bench::BenchArgs),
+    /// Measures how replay keeps up
+    Replay(replay::ReplayArgs),
 }
 
 /// A message for the user.
@@ -122,6 +126,7 @@ async fn main() -> Result<()> {
                 rows,
                 rate,
                 workers,
+                changes: 2,
             };
             let traffic = traffic::Traffic::start(load);
             while !stop_file.exists() && !traffic.has_failed() {
@@ -137,6 +142,7 @@ async fn main() -> Result<()> {
                 std::process::exit(1);
             }
         }
+        Command::Replay(arguments) => replay::run(&target, &database, &arguments).await?,
         Command::Bench(arguments) => bench::run(&target, &database, &arguments).await?,
     }
     Ok(())

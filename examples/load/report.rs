@@ -100,14 +100,14 @@ impl fmt::Display for Measured {
 }
 
 impl Report {
-    /// Writes bench.json and bench.md.
+    /// Writes copy.json and copy.md.
     pub fn write(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder)?;
         std::fs::write(
-            folder.join("bench.json"),
+            folder.join("copy.json"),
             serde_json::to_string_pretty(self)? + "\n",
         )?;
-        std::fs::write(folder.join("bench.md"), self.markdown()?)?;
+        std::fs::write(folder.join("copy.md"), self.markdown()?)?;
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub struct Load {
     /// Transactions a second, of all workers.
     pub rate: u32,
     pub workers: u32,
+    /// Changes of each table in a transaction.
+    pub changes: u64,
 }
 
 /// Writers at work.
@@ -171,17 +173,23 @@ async fn work(load: &Load, stop: &AtomicBool, fresh: &AtomicU64) -> Result<Seen>
     Ok(seen)
 }
 
-/// Two changes in one transaction, the same in all tables.
+/// Some changes in one transaction, the same in all tables.
 async fn transaction(
     load: &Load,
     conn: &mut Conn,
     fresh: u64,
     seed: u64,
 ) -> mysql_async::Result<()> {
+    if let ([table], 1) = (load.tables.as_slice(), load.changes) {
+        // A statement is a transaction.
+        let mut rng = Rng::with_seed(seed);
+        let change = load.shape.change(table, load.rows, fresh, &mut rng);
+        return conn.query_drop(change).await;
+    }
     conn.query_drop("BEGIN").await?;
     for table in &load.tables {
         let mut rng = Rng::with_seed(seed);
-        for number in 0..2 {
+        for number in 0..load.changes {
             let change = load
                 .shape
                 .change(table, load.rows, fresh + number, &mut rng);

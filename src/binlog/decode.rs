@@ -1,6 +1,5 @@
 //! Values of row images as cells.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
 
 use super::bytes::{Corrupt, Cursor, Read};
@@ -112,43 +111,47 @@ fn decimal(cursor: &mut Cursor<'_>, precision: u8, scale: u8) -> Read<String> {
     if negative {
         bytes.iter_mut().for_each(|byte| *byte = !*byte);
     }
-    let mut digits = Cursor::new(bytes);
+    let mut groups = Cursor::new(bytes);
+    // The server's limit is 65 digits, which decimal_bytes has been checked against.
+    let mut digits = [b'0'; 72];
     let whole = precision - scale;
-    let mut text = String::with_capacity(usize::from(precision) + 3);
-    group(&mut digits, whole % 9, &mut text)?;
-    for _ in 0..whole / 9 {
-        group(&mut digits, 9, &mut text)?;
-    }
-    let kept = text.trim_start_matches('0').len();
-    text.drain(..text.len() - kept);
-    if text.is_empty() {
-        text.push('0');
-    }
-    if scale > 0 {
-        text.push('.');
-        for _ in 0..scale / 9 {
-            group(&mut digits, 9, &mut text)?;
+    let sizes = std::iter::once(whole % 9)
+        .chain((0..whole / 9).map(|_| 9))
+        .chain((0..scale / 9).map(|_| 9))
+        .chain(std::iter::once(scale % 9));
+    let mut end = 0;
+    for size in sizes.map(usize::from).filter(|size| *size > 0) {
+        let mut number = groups.uint_be(DIGIT_BYTES[size])?;
+        let places = digits
+            .get_mut(end..end + size)
+            .ok_or(Corrupt("a DECIMAL of more digits than there can be"))?;
+        for place in places.iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
         }
-        group(&mut digits, scale % 9, &mut text)?;
+        if number > 0 {
+            return Err(Corrupt("a DECIMAL with digits above nine"));
+        }
+        end += size;
     }
+    let (whole, fraction) = digits[..end].split_at(usize::from(whole));
+    let zeros = whole.iter().take_while(|digit| **digit == b'0').count();
     // Zero has no sign, whatever was stored.
-    if negative && text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
-        text.insert(0, '-');
+    let signed = negative && digits[..end].iter().any(|digit| *digit != b'0');
+    let text = |digits| std::str::from_utf8(digits).unwrap_or_default();
+    let mut out = String::with_capacity(end + 3);
+    if signed {
+        out.push('-');
     }
-    Ok(text)
-}
-
-fn group(cursor: &mut Cursor<'_>, digits: u8, text: &mut String) -> Read<()> {
-    if digits == 0 {
-        return Ok(());
+    out.push_str(match text(&whole[zeros..]) {
+        "" => "0",
+        whole => whole,
+    });
+    if scale > 0 {
+        out.push('.');
+        out.push_str(text(fraction));
     }
-    let number = cursor.uint_be(DIGIT_BYTES[usize::from(digits)])?;
-    if number >= 10u64.pow(u32::from(digits)) {
-        return Err(Corrupt("a DECIMAL with digits above nine"));
-    }
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{number:0width$}", width = usize::from(digits));
-    Ok(())
+    Ok(out)
 }
 
 fn date(packed: u64) -> Cell {

@@ -13,6 +13,7 @@ pub mod position;
 mod prepared;
 mod reach;
 pub mod reader;
+pub mod recorded;
 mod rows;
 mod statement;
 mod stream;

@@ -81,6 +81,7 @@ fn print_text(plan: &Plan) {
         ("migration key", &plan.migration_key),
         ("copy", &plan.copy),
         ("replay", &plan.replay),
+        ("indexes", &plan.indexes),
     ] {
         if let Some(value) = value {
             line(name, value);

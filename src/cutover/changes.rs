@@ -12,6 +12,8 @@ use crate::names::TableName;
 pub struct Readiness {
     /// How far replay is behind; `None` if that is not known now.
     pub lag: Option<Duration>,
+    /// For how long it has been no further behind than [`super::LAG_MAX`] already, as far as is known.
+    pub calm: Duration,
     /// Keys that wait to be applied.
     pub backlog_rows: u64,
     /// Anything else that speaks against asking for the lock now, in words: a replica that lags, a

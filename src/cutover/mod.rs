@@ -64,6 +64,9 @@ pub enum KillPolicy {
     All,
 }
 
+/// How far replay may be behind when the lock is asked for: what is left then is applied under it.
+pub const LAG_MAX: Duration = Duration::from_millis(500);
+
 /// What a cut-over is to do and what it may cost.
 #[derive(Clone, Debug)]
 pub struct CutOverPlan {
@@ -123,9 +126,10 @@ impl CutOverPlan {
             recreate_triggers: false,
             trigger_suffix: None,
             kill_rows_max: 100_000,
-            lag_max: Duration::from_millis(500),
+            lag_max: LAG_MAX,
             backlog_rows_max: 1_000,
-            calm_for: Duration::from_secs(1),
+            // Some heartbeats in a row.
+            calm_for: Duration::from_millis(300),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::failure::{Failure, FailureKind, Result};
 use crate::progress::{Phase, Progress};
 
 /// Between two questions for readiness.
-const READINESS_PAUSE: Duration = Duration::from_millis(100);
+const READINESS_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server that is away is waited for.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// After a kill: the time a small rollback takes.
@@ -152,10 +152,11 @@ impl<C: LastChanges> Run<'_, C> {
             if let Some(reason) = self.wait_while_held().await? {
                 return Ok(Some(reason));
             }
-            match self.not_ready(&self.changes.readiness()) {
+            let readiness = self.changes.readiness();
+            match self.not_ready(&readiness) {
                 None => {
                     let since = *calm_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.plan.calm_for {
+                    if since.elapsed().max(readiness.calm) >= self.plan.calm_for {
                         self.told.clear();
                         return Ok(None);
                     }

@@ -300,6 +300,16 @@ fn replay(out: &mut Families, source: &StatusSource) {
         status.heartbeat_age_s,
     );
     out.known(
+        "binlog_kept_seconds",
+        "How long the server will still keep the binlog that a restart needs.",
+        status.binlog_kept_s,
+    );
+    out.known(
+        "index_build_percent",
+        "How much of the building of indexes is done by the server's estimate.",
+        status.index_percent,
+    );
+    out.known(
         "replica_lag_seconds",
         "The worst replica's lag.",
         status.replica_lag_s,
@@ -441,12 +451,17 @@ mod tests {
         let source = source();
         source.checkpoint_written();
         for micros in [
+            &source.progress.binlog_kept_micros,
             &source.progress.replay_lag_micros,
             &source.progress.replica_lag_micros,
         ] {
             micros.store(1, Ordering::Relaxed);
         }
         source.progress.heartbeat_at_micros.set(1);
+        *source.progress.index_build.lock().unwrap() = Some(crate::progress::IndexBuild {
+            stage: "sorting".to_string(),
+            done: Some(0.5),
+        });
         source.attach(crate::throttle::Throttle {
             pace: tokio::sync::watch::channel(crate::pace::Pace::default()).1,
             journal: Arc::default(),

@@ -130,6 +130,12 @@ pub struct StatusSnapshot {
     pub replay_lag_s: Option<f64>,
     /// How long ago the last heartbeat came through the binlog.
     pub heartbeat_age_s: Option<f64>,
+    /// How long the server will still keep the binlog that a restart needs, where it goes by age.
+    pub binlog_kept_s: Option<f64>,
+    /// What the server does to build the indexes, while it does.
+    pub index_stage: Option<String>,
+    /// How much of the building of indexes is done by the server's estimate, per cent.
+    pub index_percent: Option<f64>,
     /// The worst replica's lag.
     pub replica_lag_s: Option<f64>,
     /// Where the binlog reader is.
@@ -307,6 +313,7 @@ impl StatusSource {
         let rows_copied = progress.rows_copied.get();
         let copy_is_over = copy_is_over(phase);
         let rates = self.forecaster().rates();
+        let index_build = lock(&progress.index_build).clone();
         StatusSnapshot {
             table: self.names.original.to_string(),
             ghost: self.names.ghost.table.clone(),
@@ -332,6 +339,12 @@ impl StatusSource {
             backlog_bytes: progress.backlog_bytes.get(),
             replay_lag_s: seconds(progress.replay_lag_micros.load(Ordering::Relaxed)),
             heartbeat_age_s: heartbeat_age(progress),
+            binlog_kept_s: seconds(progress.binlog_kept_micros.load(Ordering::Relaxed)),
+            index_percent: index_build
+                .as_ref()
+                .and_then(|build| build.done)
+                .map(|done| done * 100.0),
+            index_stage: index_build.map(|build| build.stage),
             replica_lag_s: seconds(progress.replica_lag_micros.load(Ordering::Relaxed)),
             position: lock(&progress.reader_position).clone(),
             retries: progress.retries.get(),

@@ -99,6 +99,12 @@ pub fn status_text(status: &StatusSnapshot) -> String {
             format!("{} rows", grouped(status.rows_verified)),
         );
     }
+    if let Some(stage) = &status.index_stage {
+        let done = status
+            .index_percent
+            .map_or(String::new(), |percent| format!(", {percent:.0} %"));
+        line("indexes", format!("{stage}{done}"));
+    }
     line(
         "replay",
         format!(
@@ -118,7 +124,10 @@ pub fn status_text(status: &StatusSnapshot) -> String {
         line("replicas", format!("{} behind", span(lag)));
     }
     if !status.position.is_empty() {
-        line("binlog", status.position.clone());
+        let kept = status.binlog_kept_s.map_or(String::new(), |left| {
+            format!(", kept for another {}", span(left))
+        });
+        line("binlog", format!("{}{kept}", status.position));
     }
     match status.throttled.as_slice() {
         [] if status.speed < 1.0 => line("speed", format!("{:.0} %", status.speed * 100.0)),

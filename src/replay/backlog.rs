@@ -34,6 +34,8 @@ pub struct BacklogLimits {
     pub window_bytes_max: usize,
     /// How often a heartbeat is written: what the age of the last one means.
     pub heartbeat_every: Duration,
+    /// A lag up to this is near; see [`Backlog::calm`].
+    pub near: Duration,
 }
 
 impl Default for BacklogLimits {
@@ -43,6 +45,7 @@ impl Default for BacklogLimits {
             window_rows_max: 50_000,
             window_bytes_max: 32 << 20,
             heartbeat_every: Duration::from_millis(100),
+            near: Duration::from_millis(500),
         }
     }
 }
@@ -88,6 +91,8 @@ struct State {
     markers_applied: VecDeque<String>,
     /// When the newest applied heartbeat was sent, microseconds since 1970, and how long it took.
     heartbeat_applied: Option<(u64, Duration)>,
+    /// Since when every heartbeat was near.
+    near_since: Option<Instant>,
 }
 
 /// The first and the longest pause before rows that somebody has locked are tried again: the pause grows
@@ -137,6 +142,7 @@ impl Backlog {
                 markers_received: VecDeque::new(),
                 markers_applied: VecDeque::new(),
                 heartbeat_applied: None,
+                near_since: None,
             }),
             room: Condvar::new(),
             work: Notify::new(),
@@ -176,9 +182,24 @@ impl Backlog {
     /// How far the ghost is behind: the age of the newest heartbeat whose every predecessor is applied,
     /// less the time between two heartbeats. `None` before the first.
     pub fn lag(&self) -> Option<Duration> {
-        let (sent, took) = self.lock().heartbeat_applied?;
-        let age = Duration::from_micros(now_micros().saturating_sub(sent));
-        Some(took.max(age.saturating_sub(self.limits.heartbeat_every)))
+        let (_, took) = self.lock().heartbeat_applied?;
+        Some(took.max(self.age()?.saturating_sub(self.limits.heartbeat_every)))
+    }
+
+    /// How old the newest heartbeat is whose every predecessor is applied: no change that is not applied is
+    /// older. `None` before the first.
+    pub fn age(&self) -> Option<Duration> {
+        let (sent, _) = self.lock().heartbeat_applied?;
+        Some(Duration::from_micros(now_micros().saturating_sub(sent)))
+    }
+
+    /// For how long the lag has been no more than [`BacklogLimits::near`]; zero if it is more now.
+    pub fn calm(&self) -> Duration {
+        if self.lag().is_none_or(|lag| lag > self.limits.near) {
+            return Duration::ZERO;
+        }
+        let since = self.lock().near_since;
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Waits until there is something to apply. Cancellation-safe.
@@ -329,6 +350,8 @@ impl Backlog {
                 Mark::Heartbeat(sent) => {
                     let took = Duration::from_micros(now_micros().saturating_sub(sent));
                     state.heartbeat_applied = Some((sent, took));
+                    state.near_since = (took <= self.limits.near)
+                        .then(|| state.near_since.unwrap_or_else(Instant::now));
                     let micros = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
                     self.progress
                         .replay_lag_micros

@@ -46,6 +46,7 @@ pub(super) type Done<T> = std::result::Result<T, Stop>;
 pub(super) struct Connection {
     server: Server,
     lock: String,
+    compress: bool,
     session: Option<Session>,
     /// Whether the place was held before, by this program.
     opened: bool,
@@ -53,10 +54,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection for a place; opened at first use.
-    pub(super) fn new(server: Server, lock: String) -> Connection {
+    pub(super) fn new(server: Server, lock: String, compress: bool) -> Connection {
         Connection {
             server,
             lock,
+            compress,
             session: None,
             opened: false,
         }
@@ -127,7 +129,7 @@ impl Connection {
                 .execute("SET SESSION innodb_lock_wait_timeout = 1")
                 .await?;
         }
-        if self.server.facts().can_compress_transactions() {
+        if self.compress && self.server.facts().can_compress_transactions() {
             // Needs a privilege that not every account has, and is nothing but a saving.
             let compressed = session
                 .execute("SET SESSION binlog_transaction_compression = ON")

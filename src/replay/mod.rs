@@ -62,6 +62,8 @@ pub struct ReplayPlan {
     pub uniqueness: Uniqueness,
     /// Rows of a statement at most.
     pub statement_rows_max: usize,
+    /// Whether its transactions are compressed in the binlog, where the server can.
+    pub compress: bool,
 }
 
 impl ReplayPlan {
@@ -335,7 +337,11 @@ impl Replay {
         }
         while connections.len() < wanted {
             let lock = self.lock_name(connections.len());
-            connections.push(Connection::new(self.plan.server.clone(), lock));
+            connections.push(Connection::new(
+                self.plan.server.clone(),
+                lock,
+                self.plan.compress,
+            ));
         }
         let mut hands: Vec<Hand<'_>> = connections.iter_mut().map(Hand::Own).collect();
         let result = self

@@ -17,6 +17,7 @@ mod explain;
 mod look;
 mod work;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +144,10 @@ pub async fn recheck(
     controls: Controls,
     progress: Arc<Progress>,
 ) -> Result<()> {
+    let mut keys = keys;
+    // Neighbours together, where that can be told: they lie on the same pages.
+    let descending = plan.comparison.key.descending();
+    keys.sort_by(|a, b| a.compare(b, &descending).unwrap_or(Ordering::Equal));
     let keys: Vec<SidedKey> = keys.into_iter().map(of_original).collect();
     let workers = controls
         .tunables

@@ -19,7 +19,7 @@ use crate::supervise::Supervisor;
 /// Between the command to end at once and the end.
 const PANIC_PAUSE: Duration = Duration::from_millis(200);
 /// How often the files and commands that hold the cut-over are looked at.
-const HOLD_POLL: Duration = Duration::from_millis(200);
+const HOLD_POLL: Duration = Duration::from_millis(50);
 
 /// What is open at the desk.
 pub struct Desk {

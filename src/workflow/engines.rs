@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::checkpointer::Checkpointer;
+use super::horizon;
 use super::last_changes::Rest;
 use super::prepare::Prepared;
 use super::proof;
@@ -17,6 +18,7 @@ use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
 use crate::chunk::LowWatermark;
 use crate::coordinates::Coordinates;
 use crate::copy::{CopyMode, choose_mode};
+use crate::cutover;
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::interlock::Interlock;
 use crate::mysql::Purpose;
@@ -84,6 +86,7 @@ pub async fn start(
         BacklogLimits {
             bytes_max: run.settings.backlog_bytes_max,
             heartbeat_every: run.settings.heartbeat_interval,
+            near: cutover::LAG_MAX,
             ..BacklogLimits::default()
         },
         interlock.clone(),
@@ -104,6 +107,7 @@ pub async fn start(
             key: prepared.key.clone(),
             uniqueness,
             statement_rows_max: ReplayPlan::STATEMENT_ROWS_MAX,
+            compress: run.settings.compress_binlog,
         },
         backlog.clone(),
         run.tunables.subscribe(),
@@ -148,6 +152,15 @@ pub async fn start(
         event = "stream_live",
         "our heartbeat came back: every change is seen from here on"
     );
+
+    group.spawn("watch how long the binlog is kept", {
+        let (server, backlog) = (run.server.clone(), backlog.clone());
+        let (progress, cancel) = (run.progress.clone(), cancel.clone());
+        async move {
+            horizon::watch(server, backlog, progress, cancel).await;
+            Ok(())
+        }
+    });
 
     let throttle = throttle::start(
         ThrottlePlan::from_settings(

@@ -197,6 +197,7 @@ impl LastChanges for Rest {
     fn readiness(&self) -> Readiness {
         Readiness {
             lag: self.backlog.lag(),
+            calm: self.backlog.calm(),
             backlog_rows: self.backlog.rows() as u64,
             hindrance: self
                 .pace

@@ -10,6 +10,8 @@ use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
 use super::engines::{self, Engines};
 use super::finish;
+use super::index_progress;
+use super::index_timing;
 use super::prepare::{self, Prepared};
 use super::proof;
 use super::run::{Run, stopped};
@@ -26,9 +28,7 @@ use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
 use crate::progress::Phase;
 use crate::schema::{self, TableDefinition};
-use crate::settings::{
-    CountRows, DeferIndexes, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting,
-};
+use crate::settings::{CountRows, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
 
@@ -301,7 +301,7 @@ async fn through_the_ghost(
             prepare::resumed(run, &approved.original, &approved.alter, found).await?
         }
         None => {
-            let timing = index_timing(run, approved);
+            let timing = choose_index_timing(run, approved);
             prepare::fresh(run, &approved.original, &approved.alter, timing).await?
         }
     };
@@ -431,31 +431,19 @@ async fn there_and_back(
     swapped
 }
 
-/// When secondary indexes are built. Automatic: after the copy where no replica would be held up by the
-/// build, which replicas run as one statement.
-fn index_timing(run: &Run, approved: &Approved) -> IndexTiming {
-    let (timing, why) = match run.settings.defer_indexes {
-        DeferIndexes::On => (IndexTiming::AfterCopy, "asked for".to_string()),
-        DeferIndexes::Off => (IndexTiming::WithTable, "asked for".to_string()),
-        DeferIndexes::Auto if approved.replicas == 0 => (
-            IndexTiming::AfterCopy,
-            "no replica is attached that the build would hold up".to_string(),
-        ),
-        DeferIndexes::Auto => (
-            IndexTiming::WithTable,
-            format!(
-                "{} replica(s) would stand still while the indexes are built",
-                approved.replicas
-            ),
-        ),
-    };
-    let when = match timing {
-        IndexTiming::AfterCopy => "after the copy",
-        IndexTiming::WithTable => "with the table",
-    };
+/// When secondary indexes are built.
+fn choose_index_timing(run: &Run, approved: &Approved) -> IndexTiming {
+    let (timing, why) = index_timing::decide(
+        run.settings.defer_indexes,
+        &approved.original,
+        &approved.alter,
+        approved.replicas,
+        run.tunables.borrow().lag_max,
+    );
     tracing::info!(
         event = "index_timing",
-        "secondary indexes are built {when}: {why}"
+        "secondary indexes are built {}: {why}",
+        index_timing::words(timing)
     );
     timing
 }
@@ -557,7 +545,10 @@ async fn build_indexes(
         }
         ghost::check_complete(&mut session, ghost, &prepared.ghost_complete).await
     };
-    let built = finish_or_kill(&run.server, id, &controls.cancel, Duration::ZERO, work).await;
+    let built = tokio::select! {
+        built = finish_or_kill(&run.server, id, &controls.cancel, Duration::ZERO, work) => built,
+        never = index_progress::watch(&run.server, &run.progress, id) => match never {},
+    };
     if controls.cancel.is_cancelled() {
         return Err(stopped());
     }

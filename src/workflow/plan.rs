@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::index_timing;
 use super::run::Run;
 use crate::alter::{AlterStatement, ClauseKind, NativeWay};
 use crate::binlog;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub copy: Option<String>,
     /// How changes would be replayed, and why.
     pub replay: Option<String>,
+    /// When secondary indexes would be built, and why.
+    pub indexes: Option<String>,
     /// Rows, by the server's estimate.
     pub rows: u64,
     /// Bytes of data and indexes, by the server's estimate: about what is needed in addition, plus as
@@ -122,6 +125,14 @@ pub async fn plan(run: &Run) -> Result<Plan> {
     }
     if let Some(original) = &report.original {
         plan.rows = original.rows_estimate;
+        let (timing, why) = index_timing::decide(
+            run.settings.defer_indexes,
+            original,
+            &alter,
+            report.replicas,
+            run.settings.tunables.lag_max,
+        );
+        plan.indexes = Some(format!("{}: {why}", index_timing::words(timing)));
         plan.bytes = original.bytes_estimate;
         let held = cutover::who_would_be_killed(
             &run.server,

@@ -16,6 +16,7 @@ mod connection;
 mod control;
 mod copy;
 mod cutover;
+mod foresight;
 mod gh_ost;
 mod kill;
 mod lint;

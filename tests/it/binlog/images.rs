@@ -306,3 +306,29 @@ fn check_held(start: &Coordinates, held: &Coordinates) {
         Coordinates::Maria(_) | Coordinates::File { .. } => assert_eq!(start, held),
     }
 }
+
+/// A primary key that the server made, which nobody sees, identifies rows like any other.
+#[tokio::test]
+async fn generated_invisible_primary_keys() {
+    let db = TestDb::create(server("mysql-primary"), "images").await;
+    db.sql("SET SESSION sql_generate_invisible_primary_key = ON")
+        .await;
+    db.sql("CREATE TABLE t (a INT)").await;
+    let mut follow = Follow::new(&db, true).await;
+    db.sql("INSERT INTO t VALUES (7)").await;
+    db.sql("UPDATE t SET a = 8").await;
+    db.sql("DELETE FROM t").await;
+    let first = || Some(Key(vec![Cell::UInt(1)]));
+    let changes = follow.changes().await;
+    assert_eq!(
+        shown(&changes),
+        [
+            (None, first(), true),
+            (first(), first(), true),
+            (first(), None, false)
+        ]
+    );
+    let values = changes[1].after.as_ref().unwrap().values.as_deref();
+    assert_eq!(values, Some("1,8"));
+    follow.stop().await;
+}

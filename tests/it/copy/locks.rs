@@ -94,21 +94,24 @@ async fn the_locking_copy_waits_for_a_locked_row_and_holds_up_nobody() {
     .await;
 }
 
-/// A deletion is committed as far as the binlog, where it can be read, but not yet visible: semi-sync
-/// waits for a replica that does not come. Replay has received it and found nothing to delete in the
-/// ghost. Is the row in the ghost after the copy?
-async fn resurrected(gated: bool) -> bool {
+/// A change of row 7 is committed as far as the binlog, where it can be read, but not yet visible: semi-sync
+/// waits for a replica that does not come. Replay has received it and has done this to the ghost, nothing if
+/// it found nothing to delete there. Gives what the ghost has of rows 7 and 107 after the copy.
+async fn copied_during(change: &'static str, replayed: &str, gated: bool) -> Vec<(i32, i32)> {
     let server = server("mysql-semisync");
     let db = TestDb::create(server, "stalled").await;
     let tables = table(&db, 20).await;
+    if !replayed.is_empty() {
+        db.sql(replayed).await;
+    }
     let gtids = async || -> String { db.one("SELECT @@GLOBAL.gtid_executed").await };
     let before: changeling::coordinates::GtidSet = gtids().await.parse().unwrap();
     let (source, intervals) = before.sources().next().unwrap();
     let next = changeling::coordinates::Step::Gtid(source.clone(), intervals.last().unwrap().1);
 
     db.sql("SET GLOBAL rpl_semi_sync_source_timeout = 600000, rpl_semi_sync_source_wait_no_replica = ON, rpl_semi_sync_source_enabled = ON").await;
-    let deleter = db.connect().await;
-    let deleting = tokio::spawn(async move { deleter.sql("DELETE FROM t WHERE id = 7").await });
+    let application = db.connect().await;
+    let changing = tokio::spawn(async move { application.sql(change).await });
     let waiting = |what: &'static str, at_least: u64| {
         let db = &db;
         eventually(PATIENCE, what, async move || {
@@ -139,7 +142,9 @@ async fn resurrected(gated: bool) -> bool {
             interlock.any_open(),
             "changes in the chunk are held back meanwhile"
         );
-        let copied: u64 = db.one("SELECT COUNT(*) FROM _t_gho").await;
+        let copied: u64 = db
+            .one("SELECT COUNT(*) FROM _t_gho WHERE id NOT IN (7, 107)")
+            .await;
         assert_eq!(copied, 0);
     } else {
         // It has read, and its own commit waits behind the other.
@@ -147,17 +152,19 @@ async fn resurrected(gated: bool) -> bool {
     }
     db.sql("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
         .await;
-    deleting.await.unwrap();
+    changing.await.unwrap();
     copying.await.unwrap().unwrap();
     assert!(!interlock.any_open());
-    let there: u64 = db.one("SELECT COUNT(*) FROM _t_gho WHERE id = 7").await;
-    let copied: u64 = db.one("SELECT COUNT(*) FROM _t_gho").await;
-    assert_eq!(copied, 19 + there);
-    there > 0
+    let others: u64 = db
+        .one("SELECT COUNT(*) FROM _t_gho WHERE id NOT IN (7, 107)")
+        .await;
+    assert_eq!(others, 19);
+    db.rows("SELECT id, v FROM _t_gho WHERE id IN (7, 107) ORDER BY id")
+        .await
 }
 
 #[tokio::test]
-async fn a_deletion_that_is_not_yet_visible_is_not_undone_by_the_copy() {
+async fn a_change_that_is_not_yet_visible_is_not_undone_by_the_copy() {
     let one_at_a_time = server("mysql-semisync").connect().await;
     let _: u64 = one_at_a_time
         .one("SELECT GET_LOCK('changeling_semisync', 600)")
@@ -166,9 +173,21 @@ async fn a_deletion_that_is_not_yet_visible_is_not_undone_by_the_copy() {
     one_at_a_time
         .sql("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
         .await;
-    assert!(!resurrected(true).await, "the deletion is lost");
-    assert!(
-        resurrected(false).await,
-        "without the gate the deletion would be lost: else this test proves nothing"
+    // Without the gate the first two would be lost: else this test would prove nothing.
+    const DELETED: &str = "DELETE FROM t WHERE id = 7";
+    assert_eq!(copied_during(DELETED, "", true).await, []);
+    assert_eq!(copied_during(DELETED, "", false).await, [(7, 0)]);
+    const MOVED: &str = "UPDATE t SET id = 107 WHERE id = 7";
+    const MOVED_THERE: &str = "INSERT INTO _t_gho VALUES (107, 0)";
+    assert_eq!(copied_during(MOVED, MOVED_THERE, true).await, [(107, 0)]);
+    assert_eq!(
+        copied_during(MOVED, MOVED_THERE, false).await,
+        [(7, 0), (107, 0)]
     );
+    // The copy never overwrites: what replay has put there stays, gate or not.
+    const UPDATED: &str = "UPDATE t SET v = 1 WHERE id = 7";
+    const UPDATED_THERE: &str = "INSERT INTO _t_gho VALUES (7, 1)";
+    for gated in [true, false] {
+        assert_eq!(copied_during(UPDATED, UPDATED_THERE, gated).await, [(7, 1)]);
+    }
 }

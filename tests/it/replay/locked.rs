@@ -5,7 +5,7 @@ use changeling::row::Cell;
 use super::rig::{Rig, delete, update};
 use crate::copy::setup::Tables;
 use crate::support::wait::PATIENCE;
-use crate::support::{TestDb, assert_same_rows, both, eventually};
+use crate::support::{TestDb, assert_same_rows, both, eventually, server};
 
 async fn table(db: &TestDb, rows: u32) -> Tables {
     db.sql("CREATE TABLE t (k INT PRIMARY KEY, v INT) ENGINE=InnoDB")
@@ -155,4 +155,26 @@ async fn a_predecessor_is_waited_for() {
         second.stop().await;
     })
     .await;
+}
+
+/// `--compress-binlog` is for all that the program writes.
+#[tokio::test]
+async fn own_transactions_are_compressed_where_that_is_asked_for() {
+    for (compress, expected) in [(true, "ON"), (false, "OFF")] {
+        let db = TestDb::create(server("mysql-primary"), "compressed").await;
+        let rig = Rig::compressing(table(&db, 10).await, 50_000, compress);
+        db.sql("UPDATE t SET v = 1").await;
+        rig.feed((1..=10).map(|k| update(k, None)));
+        rig.settle().await;
+        let id = rig.replay.connection_ids()[0];
+        let setting: String = db
+            .one(format!(
+                "SELECT VARIABLE_VALUE FROM performance_schema.variables_by_thread \
+                 JOIN performance_schema.threads USING (THREAD_ID) WHERE PROCESSLIST_ID = {id} \
+                 AND VARIABLE_NAME = 'binlog_transaction_compression'"
+            ))
+            .await;
+        assert_eq!(setting, expected);
+        rig.stop().await;
+    }
 }

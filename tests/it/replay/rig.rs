@@ -38,6 +38,11 @@ pub struct Rig {
 
 impl Rig {
     pub fn start(tables: Tables, window_rows_max: usize) -> Rig {
+        Rig::compressing(tables, window_rows_max, true)
+    }
+
+    /// One whose own transactions are compressed in the binlog, or not.
+    pub fn compressing(tables: Tables, window_rows_max: usize, compress: bool) -> Rig {
         let interlock = tables.interlock();
         let progress = Arc::new(Progress::default());
         let backlog = Backlog::new(
@@ -65,6 +70,7 @@ impl Rig {
             key: tables.key.clone(),
             uniqueness: Uniqueness::of(&tables.original, &tables.ghost, &tables.map, &tables.key),
             statement_rows_max: ReplayPlan::STATEMENT_ROWS_MAX,
+            compress,
         };
         let replay = Replay::new(plan, backlog.clone(), tunables, progress.clone());
         let cancel = CancellationToken::new();
