@@ -128,6 +128,7 @@ pub async fn run(target: &Target, database: &str, arguments: &ReplayArgs) -> Res
     let mut all = Vec::new();
     for scenario in &arguments.scenarios {
         for _ in 0..arguments.repeat.max(1) {
+            run_sql(&mut conn, "DROP TABLE IF EXISTS _t_del").await?;
             Shape::OneIndex.fill(&mut conn, "t", arguments.rows).await?;
             let measured = measure(target, database, arguments, *scenario, &mut conn).await?;
             eprintln!("{}", measured.line());
@@ -226,7 +227,11 @@ async fn measure(
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
-    wait_until_held(&mut program, &socket, &mut peaks).await?;
+    if !is_held(&mut program, &socket, &mut peaks).await? {
+        let (_, failure) = program.finish().await?;
+        let why = failure.unwrap_or_default();
+        return Err(format!("the program ended before it held the cut-over: {why}").into());
+    }
     let start = match scenario {
         Scenario::Steady => began,
         _ => Instant::now(),
@@ -273,18 +278,18 @@ async fn measure(
     })
 }
 
-async fn wait_until_held(program: &mut Running, socket: &Path, peaks: &mut Peaks) -> Result<()> {
+async fn is_held(program: &mut Running, socket: &Path, peaks: &mut Peaks) -> Result<bool> {
     let began = Instant::now();
     while look(socket, peaks).await.as_deref() != Some("postponed") {
         if program.has_ended() {
-            return Err("the program ended before it held the cut-over".into());
+            return Ok(false);
         }
         if began.elapsed() > HOLD_LIMIT {
             return Err(format!("the cut-over was not reached within {HOLD_LIMIT:?}").into());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The phase now; `None` if the program does not answer (yet, or any more).

@@ -75,26 +75,31 @@ impl<'a> Cursor<'a> {
     /// An unsigned number of up to eight bytes.
     #[inline]
     pub fn uint(&mut self, width: usize) -> Read<u64> {
-        let bytes = self.take(width)?;
-        if width > 8 {
-            return Err(Corrupt("a number of more than eight bytes"));
+        match width {
+            1 => self.u8().map(u64::from),
+            2 => self.u16().map(u64::from),
+            4 => self.u32().map(u64::from),
+            8 => self.u64(),
+            0..8 => Ok(self
+                .take(width)?
+                .iter()
+                .rev()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte))),
+            _ => Err(Corrupt("a number of more than eight bytes")),
         }
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     /// An unsigned number of up to eight bytes, highest first.
     #[inline]
     pub fn uint_be(&mut self, width: usize) -> Read<u64> {
-        let bytes = self.take(width)?;
-        if width > 8 {
-            return Err(Corrupt("a number of more than eight bytes"));
+        match width {
+            4 => self.array().map(u32::from_be_bytes).map(u64::from),
+            0..=8 => Ok(self
+                .take(width)?
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte))),
+            _ => Err(Corrupt("a number of more than eight bytes")),
         }
-        Ok(bytes
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     /// A number in the protocol's packed form: one byte up to 250, else a marker and 2, 3 or 8 bytes.

@@ -28,7 +28,7 @@ impl ColumnDecoder {
             Wire::Int(width) => integer(cursor.uint(usize::from(width))?, width, self.unsigned),
             Wire::Float => Cell::Float(f32::from_bits(cursor.u32()?)),
             Wire::Double => Cell::Double(f64::from_bits(cursor.u64()?)),
-            Wire::Decimal { precision, scale } => Cell::Decimal(decimal(cursor, precision, scale)?),
+            Wire::Decimal { precision, scale } => Cell::Decimal(decimal(value, precision, scale)?),
             Wire::Year => match cursor.u8()? {
                 0 => Cell::UInt(0),
                 year => Cell::UInt(1900 + u64::from(year)),
@@ -94,17 +94,26 @@ fn integer(raw: u64, width: u8, unsigned: bool) -> Cell {
     Cell::Int((raw << shift).cast_signed() >> shift)
 }
 
-/// Groups of nine digits in four bytes each, highest first; the incomplete groups stand at both ends.
-/// The first bit is turned over, and all bits of a negative number.
-fn decimal(cursor: &mut Cursor<'_>, precision: u8, scale: u8) -> Read<String> {
+fn decimal(value: &[u8], precision: u8, scale: u8) -> Read<String> {
+    let mut text = Vec::with_capacity(usize::from(precision) + 3);
+    write_decimal(&mut text, value, precision, scale)?;
+    String::from_utf8(text).map_err(|_| Corrupt("a DECIMAL of other than digits"))
+}
+
+/// Writes a DECIMAL in canonical text.
+///
+/// Groups of nine digits in four bytes each, highest first; the incomplete groups stand at both ends. The
+/// first bit is turned over, and all bits of a negative number.
+pub fn write_decimal(out: &mut Vec<u8>, value: &[u8], precision: u8, scale: u8) -> Read<()> {
     let mut bytes = [0u8; 32];
     let length = decimal_bytes(precision, scale);
     let bytes = bytes
         .get_mut(..length)
         .ok_or(Corrupt("a DECIMAL of more digits than there can be"))?;
-    bytes.copy_from_slice(cursor.take(length)?);
+    bytes.copy_from_slice(Cursor::new(value).take(length)?);
     let Some(first) = bytes.first_mut() else {
-        return Ok("0".to_string());
+        out.push(b'0');
+        return Ok(());
     };
     let negative = *first & 0x80 == 0;
     *first ^= 0x80;
@@ -112,16 +121,13 @@ fn decimal(cursor: &mut Cursor<'_>, precision: u8, scale: u8) -> Read<String> {
         bytes.iter_mut().for_each(|byte| *byte = !*byte);
     }
     let mut groups = Cursor::new(bytes);
-    // The server's limit is 65 digits, which decimal_bytes has been checked against.
+    // The server's limit is 65.
     let mut digits = [b'0'; 72];
     let whole = precision - scale;
-    let sizes = std::iter::once(whole % 9)
-        .chain((0..whole / 9).map(|_| 9))
-        .chain((0..scale / 9).map(|_| 9))
-        .chain(std::iter::once(scale % 9));
     let mut end = 0;
-    for size in sizes.map(usize::from).filter(|size| *size > 0) {
-        let mut number = groups.uint_be(DIGIT_BYTES[size])?;
+    let mut group = |size: u8| -> Read<()> {
+        let size = usize::from(size);
+        let mut number = groups.uint_be(DIGIT_BYTES[size])? as u32;
         let places = digits
             .get_mut(end..end + size)
             .ok_or(Corrupt("a DECIMAL of more digits than there can be"))?;
@@ -129,29 +135,32 @@ fn decimal(cursor: &mut Cursor<'_>, precision: u8, scale: u8) -> Read<String> {
             *place = b'0' + (number % 10) as u8;
             number /= 10;
         }
+        end += size;
         if number > 0 {
             return Err(Corrupt("a DECIMAL with digits above nine"));
         }
-        end += size;
+        Ok(())
+    };
+    group(whole % 9)?;
+    for _ in 0..whole / 9 + scale / 9 {
+        group(9)?;
     }
+    group(scale % 9)?;
     let (whole, fraction) = digits[..end].split_at(usize::from(whole));
-    let zeros = whole.iter().take_while(|digit| **digit == b'0').count();
+    let is_zero = |digit: &&u8| **digit == b'0';
     // Zero has no sign, whatever was stored.
-    let signed = negative && digits[..end].iter().any(|digit| *digit != b'0');
-    let text = |digits| std::str::from_utf8(digits).unwrap_or_default();
-    let mut out = String::with_capacity(end + 3);
-    if signed {
-        out.push('-');
+    if negative && !digits[..end].iter().all(|digit| *digit == b'0') {
+        out.push(b'-');
     }
-    out.push_str(match text(&whole[zeros..]) {
-        "" => "0",
-        whole => whole,
-    });
+    match &whole[whole.iter().take_while(is_zero).count()..] {
+        [] => out.push(b'0'),
+        whole => out.extend_from_slice(whole),
+    }
     if scale > 0 {
-        out.push('.');
-        out.push_str(text(fraction));
+        out.push(b'.');
+        out.extend_from_slice(fraction);
     }
-    Ok(out)
+    Ok(())
 }
 
 fn date(packed: u64) -> Cell {

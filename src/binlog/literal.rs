@@ -1,8 +1,9 @@
 //! Values of row images as literals for the ghost.
 
 use super::bytes::Read;
-use super::decode::ColumnDecoder;
+use super::decode::{ColumnDecoder, write_decimal};
 use super::rows::{Image, Slot};
+use super::wire::Wire;
 use crate::mysql::quote;
 use crate::row::Cell;
 use crate::schema::ColumnPair;
@@ -58,26 +59,30 @@ impl ValueWriter {
     /// Writes the column's value; false if the image has it not, or it has no exact literal.
     pub fn write(
         &self,
-        text: &mut String,
+        text: &mut Vec<u8>,
         image: &Image<'_>,
         decoder: &ColumnDecoder,
     ) -> Read<bool> {
         let value = match image.get(self.column) {
             Some(Slot::Null) => {
-                text.push_str("NULL");
+                text.extend_from_slice(b"NULL");
                 return Ok(true);
             }
             Some(Slot::Value(value)) => *value,
             Some(Slot::Absent) | None => return Ok(false),
         };
         if let (How::Plain(charset), Some(bytes)) = (&self.how, decoder.plain_bytes(value)) {
-            quote::write_bytes(text, bytes, charset.as_deref());
+            quote::append_bytes(text, bytes, charset.as_deref());
+            return Ok(true);
+        }
+        if let (How::Plain(_), Wire::Decimal { precision, scale }) = (&self.how, decoder.wire) {
+            write_decimal(text, value, precision, scale)?;
             return Ok(true);
         }
         Ok(self.write_cell(text, &decoder.decode(value)?))
     }
 
-    fn write_cell(&self, text: &mut String, cell: &Cell) -> bool {
+    fn write_cell(&self, text: &mut Vec<u8>, cell: &Cell) -> bool {
         match (&self.how, cell) {
             (How::Never, _) | (_, Cell::Json(_)) => return false,
             // The number of an ENUM's invalid value is refused in strict mode.
@@ -87,7 +92,7 @@ impl ValueWriter {
                     .ok()
                     .and_then(|n| labels.get(n - 1));
                 match label {
-                    Some(label) => text.push_str(&quote::string(label)),
+                    Some(label) => text.extend_from_slice(quote::string(label).as_bytes()),
                     None => return false,
                 }
             }
@@ -101,10 +106,10 @@ impl ValueWriter {
                     .filter(|(bit, _)| bits >> bit & 1 == 1)
                     .map(|(_, label)| label.as_str())
                     .collect();
-                text.push_str(&quote::string(&chosen.join(",")));
+                text.extend_from_slice(quote::string(&chosen.join(",")).as_bytes());
             }
-            (How::Plain(charset), cell) => quote::write_cell(text, cell, charset.as_deref()),
-            (_, cell) => quote::write_cell(text, cell, None),
+            (How::Plain(charset), cell) => quote::append_cell(text, cell, charset.as_deref()),
+            (_, cell) => quote::append_cell(text, cell, None),
         }
         true
     }

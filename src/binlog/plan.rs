@@ -119,7 +119,7 @@ impl OriginalPlan {
         &self,
         before: Option<&Image<'_>>,
         after: Option<&Image<'_>>,
-        text: &mut String,
+        text: &mut Vec<u8>,
     ) -> Read<Option<RowChange>> {
         let key_before = match before {
             Some(before) => match self.key(before, None)? {
@@ -152,12 +152,12 @@ impl OriginalPlan {
         &self,
         writers: &[ValueWriter],
         image: &Image<'_>,
-        text: &mut String,
+        text: &mut Vec<u8>,
     ) -> Read<Option<Box<str>>> {
         text.clear();
         for (number, writer) in writers.iter().enumerate() {
             if number > 0 {
-                text.push(',');
+                text.push(b',');
             }
             let written = match self.after.columns.get(writer.column()) {
                 Some((decoder, _)) => writer.write(text, image, decoder)?,
@@ -167,7 +167,11 @@ impl OriginalPlan {
                 return Ok(None);
             }
         }
-        Ok(Some(text.as_str().into()))
+        // Once for the whole row, since each look costs.
+        match std::str::from_utf8(text) {
+            Ok(text) => Ok(Some(text.into())),
+            Err(_) => Err(Corrupt("a value whose literal is no text")),
+        }
     }
 
     /// The key of an image. A column that an after image lacks has not changed: it is the one before.

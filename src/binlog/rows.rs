@@ -169,10 +169,20 @@ pub struct Rows<'a> {
     json_columns: usize,
 }
 
-/// The columns that an image has, in order: place, decoder, wanted.
+/// The columns that an image has, in order.
 #[derive(Debug)]
 struct Plan {
-    steps: Vec<(usize, ColumnDecoder, bool)>,
+    steps: Vec<Step>,
+}
+
+/// One of them: what has to be known to take it or to pass over it.
+#[derive(Debug)]
+struct Step {
+    place: usize,
+    /// Bytes of each value; `None`: so many bytes before it tell.
+    fixed: Option<usize>,
+    length_bytes: usize,
+    wanted: bool,
 }
 
 impl Plan {
@@ -181,8 +191,13 @@ impl Plan {
             .columns
             .iter()
             .enumerate()
-            .filter(|(index, _)| present.is_set(*index))
-            .map(|(index, (decoder, take))| (index, *decoder, *take))
+            .filter(|(place, _)| present.is_set(*place))
+            .map(|(place, (decoder, wanted))| Step {
+                place,
+                fixed: decoder.wire.fixed_bytes(),
+                length_bytes: decoder.wire.length_bytes(),
+                wanted: *wanted,
+            })
             .collect();
         Plan { steps }
     }
@@ -190,13 +205,18 @@ impl Plan {
     fn read<'a>(&self, cursor: &mut Cursor<'a>, image: &mut Image<'a>) -> Read<()> {
         // The bits count only columns that are present.
         let nulls = Bitmap::read(cursor, self.steps.len())?;
-        for (bit, (index, decoder, take)) in self.steps.iter().enumerate() {
+        for (bit, step) in self.steps.iter().enumerate() {
             let slot = if nulls.is_set(bit) {
                 Slot::Null
             } else {
-                Slot::Value(decoder.wire.take(cursor)?)
+                Slot::Value(match step.fixed {
+                    Some(bytes) => cursor.take(bytes)?,
+                    None => cursor.sized(step.length_bytes)?,
+                })
             };
-            if *take && let Some(place) = image.get_mut(*index) {
+            if step.wanted
+                && let Some(place) = image.get_mut(step.place)
+            {
                 *place = slot;
             }
         }

@@ -65,7 +65,7 @@ pub struct Tables {
     original: Option<Arc<OriginalPlan>>,
     changelog: Option<Arc<ChangelogPlan>>,
     /// Room to write literals in.
-    text: String,
+    text: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Tables {
             roles: HashMap::new(),
             original: None,
             changelog: None,
-            text: String::new(),
+            text: Vec::new(),
         }
     }
 

@@ -101,30 +101,29 @@ impl Wire {
         })
     }
 
-    /// Takes the bytes of one value, without the length that may stand before them.
-    #[inline]
-    pub fn take<'a>(self, cursor: &mut Cursor<'a>) -> Read<&'a [u8]> {
-        match self {
+    /// How many bytes every value has; `None` where their number stands before them.
+    pub fn fixed_bytes(self) -> Option<usize> {
+        Some(match self {
             Wire::Int(bytes) | Wire::Enum(bytes) | Wire::Set(bytes) | Wire::Bit(bytes) => {
-                cursor.take(usize::from(bytes))
+                usize::from(bytes)
             }
-            Wire::Float | Wire::OldTimestamp => cursor.take(4),
-            Wire::Double | Wire::OldDateTime => cursor.take(8),
-            Wire::Decimal { precision, scale } => cursor.take(decimal_bytes(precision, scale)),
-            Wire::Year => cursor.take(1),
-            Wire::Date | Wire::OldTime => cursor.take(3),
-            Wire::Time(digits) => cursor.take(3 + fraction_bytes(digits)),
-            Wire::DateTime(digits) => cursor.take(5 + fraction_bytes(digits)),
-            Wire::Timestamp(digits) => cursor.take(4 + fraction_bytes(digits)),
-            Wire::Fixed(_) | Wire::Varying(_) | Wire::VaryingCompressed(_) => {
-                cursor.sized(self.length_bytes())
-            }
-            Wire::Blob(bytes)
-            | Wire::BlobCompressed(bytes)
-            | Wire::Json(bytes)
-            | Wire::Geometry(bytes)
-            | Wire::Vector(bytes) => cursor.sized(usize::from(bytes)),
-        }
+            Wire::Float | Wire::OldTimestamp => 4,
+            Wire::Double | Wire::OldDateTime => 8,
+            Wire::Decimal { precision, scale } => decimal_bytes(precision, scale),
+            Wire::Year => 1,
+            Wire::Date | Wire::OldTime => 3,
+            Wire::Time(digits) => 3 + fraction_bytes(digits),
+            Wire::DateTime(digits) => 5 + fraction_bytes(digits),
+            Wire::Timestamp(digits) => 4 + fraction_bytes(digits),
+            Wire::Fixed(_)
+            | Wire::Varying(_)
+            | Wire::VaryingCompressed(_)
+            | Wire::Blob(_)
+            | Wire::BlobCompressed(_)
+            | Wire::Json(_)
+            | Wire::Geometry(_)
+            | Wire::Vector(_) => return None,
+        })
     }
 
     /// How many bytes tell the length of a string.

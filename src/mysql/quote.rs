@@ -1,6 +1,6 @@
 //! The one place where names and values become SQL text.
 
-use std::fmt::Write;
+use std::io::Write;
 
 use crate::names::TableName;
 use crate::row::Cell;
@@ -46,89 +46,108 @@ pub fn text(text: &str) -> String {
 
 /// `x'..'`: binary bytes.
 pub fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2 + 3);
+    let mut out = Vec::new();
     write_hex(&mut out, bytes);
-    out
+    String::from_utf8_lossy(&out).into_owned()
 }
 
-fn write_hex(out: &mut String, bytes: &[u8]) {
+fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.reserve(bytes.len() * 2 + 3);
-    out.push_str("x'");
-    // By blocks, since a String takes text only, and looks at every piece of it.
-    let mut block = [0u8; 128];
-    for bytes in bytes.chunks(block.len() / 2) {
-        for (pair, byte) in block.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        out.push_str(std::str::from_utf8(&block[..bytes.len() * 2]).unwrap_or_default());
-    }
-    out.push('\'');
+    out.extend_from_slice(b"x'");
+    out.extend(
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|nibble| DIGITS[usize::from(nibble)]),
+    );
+    out.push(b'\'');
 }
 
-/// Writes bytes as a literal, tagged with the character set that they are in; `None`: binary.
+/// Writes bytes as a literal, tagged with the character set that they are in; `None`: binary. The literal
+/// itself is ASCII, as all of [`append_cell`] are.
 ///
 /// In quotes if they are plain ASCII that reads the same under every `sql_mode`, which makes long
 /// statements half as long; else as hexadecimal.
-pub fn write_bytes(out: &mut String, bytes: &[u8], charset: Option<&str>) {
+pub fn append_bytes(out: &mut Vec<u8>, bytes: &[u8], charset: Option<&str>) {
     let wide = matches!(charset, Some("ucs2" | "utf16" | "utf16le" | "utf32"));
-    let plain = |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'\'') & (*byte != b'\\');
-    // All of a block at once, which the compiler does many bytes at a time.
-    let all_plain = |block: &[u8]| block.iter().fold(true, |all, byte| all & plain(byte));
-    let is_text = !wide && !bytes.is_empty() && bytes.chunks(128).all(all_plain);
-    let text = is_text.then(|| std::str::from_utf8(bytes).ok()).flatten();
-    match (text, charset) {
-        (Some(text), charset) => {
-            out.reserve(text.len() + 12);
-            out.push('_');
-            out.push_str(charset.unwrap_or("binary"));
-            out.push('\'');
-            out.push_str(text);
-            out.push('\'');
-        }
-        (None, Some(charset)) => {
-            out.push('_');
-            out.push_str(charset);
-            out.push(' ');
-            write_hex(out, bytes);
-        }
-        (None, None) => write_hex(out, bytes),
+    // In arithmetic, and a block at once, which the compiler does for many bytes at a time.
+    let strange = |byte: u8| {
+        u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')
+            | u8::from(byte == b'\'')
+            | u8::from(byte == b'\\')
+    };
+    let is_plain = |block: &[u8]| block.iter().fold(0, |any, byte| any | strange(*byte)) == 0;
+    if !wide && !bytes.is_empty() && bytes.chunks(128).all(is_plain) {
+        let charset = charset.unwrap_or("binary");
+        out.reserve(bytes.len() + charset.len() + 3);
+        out.push(b'_');
+        out.extend_from_slice(charset.as_bytes());
+        out.push(b'\'');
+        out.extend_from_slice(bytes);
+        out.push(b'\'');
+        return;
     }
+    if let Some(charset) = charset {
+        out.push(b'_');
+        out.extend_from_slice(charset.as_bytes());
+        out.push(b' ');
+    }
+    write_hex(out, bytes);
 }
 
-/// Writes a number with at least `width` digits; the standard library's way is for all formats and slower.
-fn write_digits(out: &mut String, mut number: u64, width: usize) {
-    let mut digits = [b'0'; 20];
+/// Writes a number; the standard library's way is for all formats and slower.
+fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
     let mut at = digits.len();
-    while number > 0 {
+    loop {
         at -= 1;
         digits[at] = b'0' + (number % 10) as u8;
         number /= 10;
+        if number == 0 {
+            break;
+        }
     }
-    let from = at.min(digits.len() - width.min(digits.len()));
-    out.push_str(std::str::from_utf8(&digits[from..]).unwrap_or_default());
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Writes two digits, which is what a number below a hundred has.
+fn write_two(out: &mut Vec<u8>, number: u64) {
+    let digit = |number: u64| b'0' + (number % 10) as u8;
+    out.extend_from_slice(&[digit(number / 10), digit(number)]);
 }
 
 /// Writes `2026-11-28`.
-fn write_date(out: &mut String, year: u64, month: u8, day: u8) {
-    write_digits(out, year, 4);
-    out.push('-');
-    write_digits(out, u64::from(month), 2);
-    out.push('-');
-    write_digits(out, u64::from(day), 2);
+fn write_date(out: &mut Vec<u8>, year: u64, month: u8, day: u8) {
+    if year > 9999 {
+        write_number(out, year / 100);
+    } else {
+        write_two(out, year / 100);
+    }
+    write_two(out, year % 100);
+    out.push(b'-');
+    write_two(out, u64::from(month));
+    out.push(b'-');
+    write_two(out, u64::from(day));
 }
 
 /// Writes `16:13:45.000001`, the fraction only where there is one.
-fn write_time(out: &mut String, hour: u64, minute: u64, second: u64, micros: u32) {
-    write_digits(out, hour, 2);
-    out.push(':');
-    write_digits(out, minute, 2);
-    out.push(':');
-    write_digits(out, second, 2);
+fn write_time(out: &mut Vec<u8>, hour: u64, minute: u64, second: u64, micros: u32) {
+    if hour > 99 {
+        write_number(out, hour);
+    } else {
+        write_two(out, hour);
+    }
+    out.push(b':');
+    write_two(out, minute);
+    out.push(b':');
+    write_two(out, second);
     if micros != 0 {
-        out.push('.');
-        write_digits(out, u64::from(micros), 6);
+        out.push(b'.');
+        let micros = u64::from(micros);
+        write_two(out, micros / 10_000);
+        write_two(out, micros / 100 % 100);
+        write_two(out, micros % 100);
     }
 }
 
@@ -142,25 +161,32 @@ fn write_time(out: &mut String, hour: u64, minute: u64, second: u64, micros: u32
 /// callers never bring it here: tables that would need it are replayed by rereading. It is written as
 /// NULL-proof nonsense that the server refuses, so that a mistake fails loudly.
 pub fn write_cell(out: &mut String, cell: &Cell, charset: Option<&str>) {
+    let mut literal = Vec::new();
+    append_cell(&mut literal, cell, charset);
+    out.push_str(&String::from_utf8_lossy(&literal));
+}
+
+/// The same as bytes, which are ASCII: for those who write many.
+pub fn append_cell(out: &mut Vec<u8>, cell: &Cell, charset: Option<&str>) {
     match cell {
-        Cell::Null => out.push_str("NULL"),
+        Cell::Null => out.extend_from_slice(b"NULL"),
         Cell::Int(value) => {
             if *value < 0 {
-                out.push('-');
+                out.push(b'-');
             }
-            write_digits(out, value.unsigned_abs(), 1);
+            write_number(out, value.unsigned_abs());
         }
-        Cell::UInt(value) => write_digits(out, *value, 1),
+        Cell::UInt(value) => write_number(out, *value),
         // As the double that it is: the shortest text that gives this float again may be another number,
         // and above FLOAT's maximum (3.4028235e38, which the server refuses).
         Cell::Float(value) => write_double(out, f64::from(*value)),
         Cell::Double(value) => write_double(out, *value),
-        Cell::Decimal(text) => out.push_str(text),
-        Cell::Bytes(bytes) => write_bytes(out, bytes, charset),
+        Cell::Decimal(text) => out.extend_from_slice(text.as_bytes()),
+        Cell::Bytes(bytes) => append_bytes(out, bytes, charset),
         Cell::Date { year, month, day } => {
-            out.push('\'');
+            out.push(b'\'');
             write_date(out, u64::from(*year), *month, *day);
-            out.push('\'');
+            out.push(b'\'');
         }
         Cell::DateTime {
             year,
@@ -171,17 +197,20 @@ pub fn write_cell(out: &mut String, cell: &Cell, charset: Option<&str>) {
             second,
             micros,
         } => {
-            out.push('\'');
+            out.push(b'\'');
             write_date(out, u64::from(*year), *month, *day);
-            out.push(' ');
+            out.push(b' ');
             let [hour, minute, second] = [hour, minute, second].map(|part| u64::from(*part));
             write_time(out, hour, minute, second, *micros);
-            out.push('\'');
+            out.push(b'\'');
         }
         Cell::Time { micros } => {
             let all = micros.unsigned_abs();
             let seconds = all / 1_000_000;
-            out.push_str(if *micros < 0 { "'-" } else { "'" });
+            out.push(b'\'');
+            if *micros < 0 {
+                out.push(b'-');
+            }
             write_time(
                 out,
                 seconds / 3600,
@@ -189,28 +218,28 @@ pub fn write_cell(out: &mut String, cell: &Cell, charset: Option<&str>) {
                 seconds % 60,
                 (all % 1_000_000) as u32,
             );
-            out.push('\'');
+            out.push(b'\'');
         }
         Cell::Timestamp { seconds, micros } => {
             if *seconds == 0 && *micros == 0 {
-                out.push_str("'0000-00-00 00:00:00'");
+                out.extend_from_slice(b"'0000-00-00 00:00:00'");
                 return;
             }
             let (year, month, day) = civil_from_days((seconds / 86_400).cast_signed());
             let rest = seconds % 86_400;
-            out.push('\'');
+            out.push(b'\'');
             write_date(out, year.unsigned_abs(), month as u8, day as u8);
-            out.push(' ');
+            out.push(b' ');
             write_time(out, rest / 3600, rest / 60 % 60, rest % 60, *micros);
-            out.push('\'');
+            out.push(b'\'');
         }
-        Cell::Json(_) => out.push_str("<json has no literal>"),
+        Cell::Json(_) => out.extend_from_slice(b"<json has no literal>"),
     }
 }
 
 /// The shortest text that reads back as the same number.
-fn write_double(out: &mut String, value: f64) {
-    // Writing to a String cannot fail.
+fn write_double(out: &mut Vec<u8>, value: f64) {
+    // Writing to a Vec cannot fail.
     let _ = write!(out, "{value:e}");
 }
 
