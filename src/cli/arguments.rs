@@ -52,7 +52,7 @@ pub fn is_gh_ost(arguments: &[OsString]) -> bool {
     let called_so = arguments.first().is_some_and(|program| {
         std::path::Path::new(program)
             .file_name()
-            .is_some_and(|name| name == "gh-ost")
+            .is_some_and(|name| name.to_string_lossy().starts_with("gh-ost"))
     });
     called_so || arguments.get(1).is_some_and(|word| word == "gh-ost")
 }
@@ -232,6 +232,7 @@ mod tests {
             &["one", "two"],
         );
         check(&["x/gh-ost", "-panic-on-warnings"], &[]);
+        check(&["x/gh-ost-1.1", "-panic-on-warnings"], &[]);
         check(&["changeling", "gh-ost", "-password", "one"], &["one"]);
     }
 
