@@ -82,6 +82,7 @@ pub fn throttle_reason(stop: &ThrottleNow) -> String {
         "commanded" => "commanded by user".to_string(),
         "flag-file" => "flag-file".to_string(),
         "query" => "throttle-query".to_string(),
+        "critical-load-hibernate" => stop.source.to_string(),
         "lag" if stop.value.is_finite() => format!("{subject} replica-lag={:.6}s", stop.value),
         "lag" => subject.to_string(),
         "max-load" if stop.value.is_finite() => {

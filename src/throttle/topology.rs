@@ -244,12 +244,25 @@ pub async fn sources(server: &Server) -> Result<Vec<Source>> {
         .collect())
 }
 
+/// What servers that replicate each other mean for the search of a primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rings {
+    /// Nobody can tell who the primary is.
+    Refuse,
+    /// The last server before the ring closes is taken (gh-ost's `--allow-master-master`).
+    EndBefore,
+}
+
 /// The primary above a server; the server itself if it replicates nothing.
 ///
 /// # Errors
 /// Refused: several sources, or servers that replicate each other, leave open who the primary is.
 /// Otherwise, a server on the way that cannot be asked.
-pub async fn find_primary(server: &Server, account: &ConnectOptions) -> Result<Server> {
+pub async fn find_primary(
+    server: &Server,
+    account: &ConnectOptions,
+    rings: Rings,
+) -> Result<Server> {
     let undecided = |why: String| {
         Failure::new(
             FailureKind::Refused,
@@ -279,6 +292,9 @@ pub async fn find_primary(server: &Server, account: &ConnectOptions) -> Result<S
             .await
             .doing(|| format!("follow {} to its source", current.address()))?;
         if !seen.insert(next.facts().identity()) {
+            if rings == Rings::EndBefore {
+                return Ok(current);
+            }
             return Err(undecided(format!(
                 "{} is part of a ring of servers that replicate each other",
                 next.address()

@@ -15,7 +15,8 @@ use changeling::names::TableName;
 use changeling::pace::ThrottleReason;
 use changeling::progress::Progress;
 use changeling::supervise::Supervisor;
-use changeling::throttle::{self, Replicas, Throttle, ThrottlePlan, parse_loads, topology};
+use changeling::throttle::topology::{self, Rings};
+use changeling::throttle::{self, Replicas, Throttle, ThrottlePlan, parse_loads};
 use changeling::tunables::Tunables;
 
 use crate::support::wait::PATIENCE;
@@ -183,7 +184,7 @@ async fn hosts_that_do_not_replicate_the_server_are_refused() {
         }
         for start in [replica_of(primary), primary] {
             let start = Server::connect(start.options()).await.unwrap();
-            let found = topology::find_primary(&start, start.options())
+            let found = topology::find_primary(&start, start.options(), Rings::Refuse)
                 .await
                 .unwrap();
             assert_eq!(

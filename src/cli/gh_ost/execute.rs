@@ -21,7 +21,7 @@ use crate::settings::{
     CountRows, CutOverSettings, Extent, OldTable, ResumeSetting, Settings, StatsdTarget,
     ThrottleSettings, TriggerSuffix, Triggers,
 };
-use crate::throttle::topology;
+use crate::throttle::topology::{self, Rings};
 use crate::tunables::Tunables;
 use crate::workflow::{self, FaceKind, Run};
 
@@ -189,15 +189,27 @@ async fn switch_to_row(inspector: &Server) -> Result<()> {
 
 /// The server on which the table is migrated.
 async fn find_applier(run: &GhOstRun, inspector: &Server) -> Result<ConnectOptions> {
+    let (primary, itself) = match &run.primary {
+        Some(primary) => (primary.clone(), primary.address() == run.inspect.address()),
+        None => {
+            let rings = match run.topology.allow_co_primaries {
+                true => Rings::EndBefore,
+                false => Rings::Refuse,
+            };
+            let primary = topology::find_primary(inspector, &run.inspect, rings).await?;
+            let itself = primary.facts().identity() == inspector.facts().identity();
+            (primary.options().clone(), itself)
+        }
+    };
     match run.topology.place {
+        GhOstPlace::Replica | GhOstPlace::TestOnReplica { .. } if itself => Err(Failure::failed(
+            "instructed to --test-on-replica or --migrate-on-replica, but the server we connect to \
+             doesn't seem to be a replica",
+        )),
         GhOstPlace::Replica | GhOstPlace::TestOnReplica { .. } => Ok(run.inspect.clone()),
         GhOstPlace::Primary => {
-            if let Some(primary) = &run.primary {
-                return Ok(primary.clone());
-            }
-            let primary = topology::find_primary(inspector, &run.inspect).await?;
-            if primary.facts().identity() != inspector.facts().identity() {
-                return Ok(primary.options().clone());
+            if !itself {
+                return Ok(primary);
             }
             if run.topology.allow_on_primary {
                 return Ok(run.inspect.clone());

@@ -70,7 +70,7 @@ fn warning(code: u16, message: &str) -> String {
 }
 
 /// Words of our findings, and what gh-ost says of the same thing.
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 13] = [
     (
         " has triggers: ",
         "Found triggers on the table. Tables with triggers are supported only when using \
@@ -111,6 +111,10 @@ const WORDS: [(&str, &str); 12] = [
         "the table is a VIEW, not a real table. Bailing out",
     ),
     ("there is no table ", "Cannot find table!"),
+    (
+        " is part of a ring of servers",
+        "There seems to be a master-master setup. This is unsupported. Bailing out",
+    ),
     (
         " left of an earlier run",
         "Table already exists. Panicking. Use --initially-drop-ghost-table to force dropping it, though \

@@ -406,6 +406,45 @@ async fn a_conf_file_is_read_again() {
     .await;
 }
 
+/// Critical load ends a run, or lets it sleep.
+#[tokio::test]
+async fn critical_load_ends_or_hibernates() {
+    both(async |server| {
+        let db = TestDb::create(server, "gh_critical").await;
+        table(&db).await;
+        let folder = Folder::new(&db.name);
+        // Connections of others than the program: this test's own.
+        let critical = [
+            "--critical-load=Threads_connected=1",
+            "--critical-load-interval-millis=100",
+        ];
+        let ended = start(server, &db, &folder, &critical).wait().await;
+        ended.expect_code(1).expect_text("critical load");
+        let mut live = gh_ost(
+            server,
+            &db,
+            &[
+                "--alter=add column c int default 5",
+                "--allow-on-master",
+                "--execute",
+                "--verbose",
+                "--initially-drop-ghost-table",
+                "--initially-drop-socket-file",
+                "--critical-load-hibernate-seconds=1000",
+                &format!("--serve-socket-file={}", folder.path("sock").display()),
+            ],
+        )
+        .args(critical)
+        .spawn();
+        live.printed("State: throttled, critical-load-hibernate")
+            .await;
+        assert!(live.is_running());
+        ask(&folder.path("sock"), "panic").await;
+        live.wait().await.expect_code(1);
+    })
+    .await;
+}
+
 /// Replication stops, the tables are swapped and swapped back, both are left for comparison.
 #[tokio::test]
 async fn there_and_back_on_a_replica() {
