@@ -6,6 +6,8 @@
 //! That is why the watermark and the coordinates are read *before* they are written, and only committed
 //! chunks and applied changes count.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Chunk, LowWatermark};
@@ -16,8 +18,11 @@ use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
 
-/// The version of the checkpoint's form. A program reads its own and older ones.
-pub const VERSION: u32 = 1;
+/// The version of the checkpoint's form. A program reads its own and older ones. It grows only when an older
+/// program must not go on: fields that it does not know it leaves alone.
+///
+/// 2: [`Checkpoint::repair`].
+pub const VERSION: u32 = 2;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +70,19 @@ pub struct Checkpoint {
     pub postponed: bool,
     /// When the run began, microseconds since 1970.
     pub started_micros: u64,
+    /// The server that it was written on, see [`crate::mysql::Facts::identity`]. (From version 2.)
+    #[serde(default)]
+    pub server: Option<String>,
+    /// The migration key, as [`crate::schema::MigrationKey`] describes itself. (From version 2.)
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Settings that decide what is in the ghost. (From version 2.)
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// Changes were missed: what is in the ghost must be compared and put right before anything else is
+    /// believed of it. (From version 2.)
+    #[serde(default)]
+    pub repair: bool,
 }
 
 /// A chunk, as kept.
@@ -277,7 +295,14 @@ pub async fn read(session: &mut Session, table: &TableName) -> Result<Option<Che
         other => other.doing(|| format!("read the checkpoint in {table}"))?,
     };
     let Some(state) = found else { return Ok(None) };
-    let version = serde_json::from_str::<serde_json::Value>(&state)
+    parse(&state)
+        .doing(|| format!("read the checkpoint in {table}"))
+        .map(Some)
+}
+
+/// The checkpoint in a text of this or an older version.
+fn parse(state: &str) -> Result<Checkpoint> {
+    let version = serde_json::from_str::<serde_json::Value>(state)
         .ok()
         .and_then(|value| value.get("version")?.as_u64());
     match version {
@@ -285,15 +310,15 @@ pub async fn read(session: &mut Session, table: &TableName) -> Result<Option<Che
         Some(version) => {
             return Err(Failure::new(
                 FailureKind::Refused,
-                format!("the checkpoint in {table} has version {version}; this program reads up to {VERSION}"),
+                format!("it has version {version}; this program reads up to {VERSION}"),
             )
-            .remedy("continue with the newer program that began the run, or begin anew with --restart"));
+            .remedy(
+                "continue with the newer program that began the run, or begin anew with --restart",
+            ));
         }
         None => return Err(damaged("it has no version")),
     }
-    serde_json::from_str(&state)
-        .map(Some)
-        .map_err(|error| damaged(&error.to_string()))
+    serde_json::from_str(state).map_err(|error| damaged(&error.to_string()))
 }
 
 #[cfg(test)]
@@ -334,6 +359,10 @@ mod tests {
             rows_copied: 5,
             postponed: false,
             started_micros: 1,
+            server: Some("a".into()),
+            key: None,
+            settings: BTreeMap::from([("drop-renamed".into(), "no".into())]),
+            repair: true,
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         let back: Checkpoint = serde_json::from_str(&text).unwrap();
@@ -347,5 +376,45 @@ mod tests {
             .watermark_key()
             .is_err()
         );
+    }
+
+    /// As the first version wrote it.
+    const OF_VERSION_1: &str = r#"{"version":1,"program":"0.1.0","statement":"ADD COLUMN `c` INT",
+        "original":"o","ghost":"g","ghost_complete":"g","old_table":"_t_del","stage":"copy",
+        "watermark":null,"suspects":[],"applied":"file b.1:4","deferred":[],"rows_copied":5,
+        "postponed":false,"started_micros":1}"#;
+
+    #[test]
+    fn older_versions_are_read() {
+        let checkpoint = parse(OF_VERSION_1).unwrap();
+        assert_eq!((checkpoint.version, checkpoint.rows_copied), (1, 5));
+        assert_eq!((checkpoint.server, checkpoint.repair), (None, false));
+    }
+
+    #[test]
+    fn what_a_later_program_adds_is_left_alone() {
+        let more = OF_VERSION_1.replacen('{', r#"{"colour":{"of":["the","sky"]},"#, 1);
+        assert_eq!(parse(&more).unwrap(), parse(OF_VERSION_1).unwrap());
+    }
+
+    #[test]
+    fn a_form_of_a_later_program_is_refused() {
+        for (text, says) in [
+            (
+                OF_VERSION_1.replace("\"version\":1", "\"version\":77"),
+                "version 77",
+            ),
+            (OF_VERSION_1.replace("\"version\":1,", ""), "no version"),
+            (OF_VERSION_1.replace("\"copy\"", "\"dance\""), "dance"),
+        ] {
+            let failure = parse(&text).unwrap_err();
+            assert_eq!(failure.kind(), FailureKind::Refused);
+            assert!(failure.to_string().contains(says), "{failure}");
+            assert!(
+                failure
+                    .remedy_text()
+                    .is_some_and(|text| text.contains("--restart"))
+            );
+        }
     }
 }

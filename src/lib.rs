@@ -24,6 +24,7 @@ pub mod observe;
 pub mod pace;
 pub mod preflight;
 pub mod progress;
+pub mod repair;
 pub mod replay;
 pub mod row;
 pub mod schema;

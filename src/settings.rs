@@ -61,6 +61,9 @@ pub enum ResumeSetting {
     Auto,
     /// Continue, or fail.
     Require,
+    /// Continue, or fail; where the binlog since the checkpoint is gone, take it up from now, compare all
+    /// rows and put right those that differ.
+    Repair,
     /// Remove them and begin anew.
     Restart,
 }
@@ -221,6 +224,10 @@ pub struct Settings {
     pub defer_indexes: DeferIndexes,
     /// See [`VerifySetting`].
     pub verify: VerifySetting,
+    /// Servers that may take the primary's place, as `host:port`.
+    pub failover_hosts: Vec<ConnectOptions>,
+    /// How long the primary must be away, or read-only, before one of them is gone on with.
+    pub failover_after: Duration,
     /// See [`ResumeSetting`].
     pub resume: ResumeSetting,
     /// How far the run goes.
@@ -306,6 +313,8 @@ impl Settings {
             replay: ReplaySetting::default(),
             defer_indexes: DeferIndexes::default(),
             verify: VerifySetting::default(),
+            failover_hosts: Vec::new(),
+            failover_after: Duration::from_secs(10),
             resume: ResumeSetting::default(),
             extent: Extent::default(),
             drop_renamed: false,

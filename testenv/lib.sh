@@ -20,9 +20,9 @@ BASE_PORT=${CHANGELING_TESTENV_PORT:-23300}
 declare -A OFFSET=(
   [mysql-primary]=0 [mysql-replica]=1
   [mysql-nogtid]=2 [mysql-compressed]=3 [mysql-minimal]=4 [mysql-semisync]=5
-  [mysql-smallpacket]=6 [mysql-scratch]=7 [mysql-tls]=8
+  [mysql-smallpacket]=6 [mysql-scratch]=7 [mysql-tls]=8 [mysql-standby]=9
   [mariadb-primary]=20 [mariadb-replica]=21
-  [mariadb-compressed]=22 [mariadb-minimal]=23 [mariadb-scratch]=24
+  [mariadb-compressed]=22 [mariadb-minimal]=23 [mariadb-scratch]=24 [mariadb-standby]=25
 )
 
 names() { printf '%s\n' "${!OFFSET[@]}" | sort; }
@@ -38,6 +38,14 @@ select_server() {
   PORT=$((BASE_PORT + OFFSET[$NAME]))
   SOCKET=$(socket_path "$DIR/sock")
   EXTERNAL=$(external_server)
+}
+
+# the server that NAME replicates from; nothing for one that is no replica
+primary_of() {
+  case $1 in
+    *-replica) echo "${1%-replica}-primary" ;;
+    *-standby) echo "${1%-standby}-scratch" ;;
+  esac
 }
 
 # a path a Unix socket can have: at most about 100 characters
@@ -333,7 +341,7 @@ server_options() {
     mysql-smallpacket) OPTIONS+=(--max-allowed-packet=1M) ;;
     mysql-tls) OPTIONS+=(--require-secure-transport=ON) ;;
     mariadb-compressed) OPTIONS+=(--log-bin-compress=ON) ;;
-    mariadb-replica) OPTIONS+=(--log-slave-updates) ;;
+    mariadb-replica | mariadb-standby) OPTIONS+=(--log-slave-updates) ;;
   esac
 }
 
@@ -366,7 +374,7 @@ start() {
 
 # the selected server, a replica, follows its primary
 follow() {
-  local end=$((SECONDS + DEADLINE)) status primary=$((PORT - OFFSET[$NAME] + OFFSET[$FLAVOUR-primary]))
+  local end=$((SECONDS + DEADLINE)) status primary=$((PORT - OFFSET[$NAME] + OFFSET[$(primary_of "$NAME")]))
   status=$(as_root "$SOCKET" -E -e 'SHOW REPLICA STATUS')
   if [ -z "$status" ]; then
     case $FLAVOUR in
@@ -399,8 +407,8 @@ up_server() {
   find_programs "$FLAVOUR"
   mkdir -p "$DIR"
   with_lock "$RUN/.lock-$NAME" start
-  if [ "$NAME" = "$FLAVOUR-replica" ]; then
-    (up_server "$FLAVOUR-primary")
+  if [ -n "$(primary_of "$NAME")" ]; then
+    (up_server "$(primary_of "$NAME")")
     with_lock "$RUN/.lock-$NAME" follow
   fi
 }

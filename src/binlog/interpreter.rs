@@ -354,7 +354,7 @@ impl Interpreter {
             )),
             Verdict::Redefines(table) => Err(Stop::Because(
                 format!("changes what {table} is: {}", shorten(text)),
-                "let nobody change the table's definition meanwhile; start the migration again",
+                "let nobody change the table's definition meanwhile; begin anew with --restart",
             )),
             Verdict::Harmless | Verdict::Reaches => {
                 self.watched.reached_indirectly |= verdict == Verdict::Reaches;

@@ -2,6 +2,7 @@
 
 mod bytes;
 pub mod clearance;
+pub mod continuation;
 mod decode;
 mod event;
 mod foreign;
@@ -23,5 +24,6 @@ mod token;
 mod wire;
 
 pub use clearance::image_pairs_cleared;
+pub use continuation::{Continuation, continuation};
 pub use position::{Retention, current_coordinates, retention};
 pub use reader::{Feed, ReaderHandle, start};

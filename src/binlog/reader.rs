@@ -117,7 +117,6 @@ pub fn start(
         progress,
         cancel,
         received: received_to,
-        identity: None,
         foreign: None,
         server_id: stream::random_server_id(),
         last_event: Instant::now(),
@@ -170,7 +169,6 @@ struct Reader {
     progress: Arc<Progress>,
     cancel: CancellationToken,
     received: watch::Sender<Coordinates>,
-    identity: Option<String>,
     /// XA transactions from before the stream; read before the first one.
     foreign: Option<Foreign>,
     server_id: u32,
@@ -228,8 +226,8 @@ impl Reader {
             }
             Some(DumpRefusal::Purged) => Err(failure
                 .remedy(
-                    "the changes since then are lost to this migration: raise \
-                     binlog_expire_logs_seconds and start it again from the beginning",
+                    "raise binlog_expire_logs_seconds, then start the same command with --resume=repair, which \
+                     compares all rows and copies those again that differ, or with --restart, which begins anew",
                 )
                 .doing(format!("the binlog after {from} was purged"))),
             Some(DumpRefusal::Other) => Err(failure.remedy(
@@ -281,7 +279,7 @@ impl Reader {
             self.subject.watched.reached_indirectly = reached;
             self.foreign = Some(self.look_for_prepared().await?);
         }
-        Stream::open(&self.feed.server, from, self.server_id, &mut self.identity).await
+        Stream::open(&self.feed.server, from, self.server_id).await
     }
 
     async fn look_for_prepared(&self) -> Result<Foreign> {

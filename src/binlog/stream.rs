@@ -46,17 +46,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Connects and asks for everything behind the coordinates. `identity` is the server that was met
-    /// first: another one behind the same address is refused.
+    /// Connects and asks for everything behind the coordinates. Another server behind the same address than
+    /// that which was met first is refused.
     ///
     /// # Errors
     /// What the server answered.
-    pub async fn open(
-        server: &Server,
-        from: &Coordinates,
-        server_id: u32,
-        identity: &mut Option<String>,
-    ) -> Result<Stream> {
+    pub async fn open(server: &Server, from: &Coordinates, server_id: u32) -> Result<Stream> {
         if let Coordinates::File { name, position } = from
             && *position > u64::from(u32::MAX)
         {
@@ -67,7 +62,7 @@ impl Stream {
         }
         let opening = async {
             let mut conn = Conn::new(mysql_async::Opts::from(server.driver_options()?)).await?;
-            check_identity(&mut conn, server, identity).await?;
+            server.check_same(&mut conn).await?;
             let request = prepare(&mut conn, from, server_id).await?;
             let own = server.mark_own(conn.id());
             Ok::<_, Failure>((own, conn.get_binlog_stream(request).await?))
@@ -153,32 +148,6 @@ fn silent(limit: Duration) -> Failure {
 
 fn disconnected(cause: impl Into<String>) -> Failure {
     Failure::from_server(ErrorClass::Disconnected, None, cause)
-}
-
-async fn check_identity(
-    conn: &mut Conn,
-    server: &Server,
-    identity: &mut Option<String>,
-) -> Result<()> {
-    let sql = if server.facts().is_mariadb() {
-        "SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@datadir)"
-    } else {
-        "SELECT @@server_uuid"
-    };
-    let now: String = conn.query_first(sql).await?.unwrap_or_default();
-    match identity {
-        Some(first) if *first != now => Err(Failure::failed(format!(
-            "{} is another server now ({now}, it was {first})",
-            server.address()
-        ))
-        .remedy(
-            "its binlog is another one: start the migration again on the server that is meant",
-        )),
-        _ => {
-            *identity = Some(now);
-            Ok(())
-        }
-    }
 }
 
 /// The session variables that the server looks at when it begins to send, and the request.

@@ -124,7 +124,7 @@ impl Tables {
                         "shows that {} is not the table that was looked at: {how}",
                         self.subject.watched.original
                     ),
-                    "let nobody change the table's definition meanwhile; start the migration again",
+                    "let nobody change the table's definition meanwhile; begin anew with --restart",
                 ),
             })?;
         let plan = Arc::new(plan);

@@ -44,6 +44,7 @@ spelled!(VerifySetting {
 spelled!(ResumeSetting {
     Auto = "auto": "go on if there is something to go on with",
     Require = "require": "go on, or fail",
+    Repair = "repair": "go on, or fail; where the binlog since then was purged, compare all rows and copy those again that differ",
     Restart = "restart": "remove what is left and begin anew",
 });
 spelled!(KillBlockers {

@@ -218,6 +218,15 @@ fn drop_old_table(text: &str) -> std::result::Result<OldTable, String> {
     }
 }
 
+/// A resume must not have more than some seconds to do again.
+fn checkpoint_interval(text: &str) -> std::result::Result<Duration, String> {
+    let interval = values::duration(text)?;
+    match (Duration::from_millis(100)..=Duration::from_secs(10)).contains(&interval) {
+        true => Ok(interval),
+        false => Err(format!("`{text}` is not between 100ms and 10s")),
+    }
+}
+
 /// Continuing, watching, reporting.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Running")]
@@ -228,6 +237,16 @@ pub struct RunArgs {
     /// Remove what an interrupted run left and begin anew
     #[arg(long, env = "CHANGELING_RESTART", conflicts_with = "resume")]
     pub restart: bool,
+    /// How often the checkpoint is written
+    #[arg(long, env = "CHANGELING_CHECKPOINT_INTERVAL", default_value = "5s", value_parser = checkpoint_interval)]
+    pub checkpoint_interval: Duration,
+    /// Servers that may take the primary's place, as host:port, separated by commas: when the primary is
+    /// away or read-only, the run goes on at the one that is writable and has all of it
+    #[arg(long, env = "CHANGELING_FAILOVER_HOSTS", value_delimiter = ',')]
+    pub failover_hosts: Vec<String>,
+    /// How long the primary must be away or read-only before that
+    #[arg(long, env = "CHANGELING_FAILOVER_AFTER", default_value = "10s", value_parser = values::duration)]
+    pub failover_after: Duration,
     /// Write the report there: HTML or JSON by its extension
     #[arg(long, env = "CHANGELING_REPORT")]
     pub report: Option<PathBuf>,
@@ -284,7 +303,17 @@ impl MigrateArgs {
         if !(0.0..=100.0).contains(&throttle.nice_ratio) {
             return Err(Failure::usage("--nice-ratio is outside of 0 to 100"));
         }
+        let failover_hosts = run
+            .failover_hosts
+            .iter()
+            .map(|host| {
+                crate::throttle::parse_host(host).map(|(host, port)| connect.at(&host, port))
+            })
+            .collect::<Result<_>>()?;
         Ok(Settings {
+            failover_hosts,
+            failover_after: run.failover_after,
+            checkpoint_interval: run.checkpoint_interval,
             tunables: Tunables {
                 chunk_time: engine.chunk_time,
                 chunk_rows_max: engine.chunk_rows_max,

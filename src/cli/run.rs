@@ -3,14 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::{Cli, Command, LogFormat, arguments};
 use crate::failure::{Failure, FailureKind};
 use crate::observe::log::{LogForm, LogLevel};
-use crate::observe::{self, Lines, Screen};
+use crate::observe::{self, Screen};
 use crate::settings::Settings;
-use crate::workflow::{self, Ending, FaceKind};
+use crate::workflow::{self, Ending};
 
 /// Runs the program.
 pub fn run() -> ExitCode {
@@ -118,11 +116,10 @@ async fn migrate(settings: crate::failure::Result<Settings>, screen: Arc<Screen>
         Ok(settings) => settings,
         Err(failure) => return failed(&failure, &Ending::nothing_changed()),
     };
-    let run = match workflow::Run::connect(settings, CancellationToken::new()).await {
-        Ok(run) => Arc::new(run),
+    let outcome = match workflow::migrate_through_failovers(settings, screen).await {
+        Ok(outcome) => outcome,
         Err(failure) => return failed(&failure, &Ending::nothing_changed()),
     };
-    let outcome = workflow::migrate(&run, screen, Lines::Auto, FaceKind::Own).await;
     match outcome.failure {
         None => {
             println!("{}", outcome.report.summary());

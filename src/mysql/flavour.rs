@@ -321,6 +321,26 @@ impl Facts {
             .join("|")
     }
 
+    /// A query for what [`Facts::identity`] gives: one text.
+    pub fn identity_query(&self) -> &'static str {
+        if self.variable("server_uuid").is_some() {
+            "SELECT @@GLOBAL.server_uuid"
+        } else if self.variable("server_uid").is_some() {
+            "SELECT @@GLOBAL.server_uid"
+        } else {
+            "SELECT CONCAT_WS('|', @@GLOBAL.server_id, @@GLOBAL.hostname, @@GLOBAL.port, @@GLOBAL.datadir)"
+        }
+    }
+
+    /// A query for whether the server refuses writes: one number, 0 is no. Accounts with special privileges
+    /// may write all the same, but no application does.
+    pub fn read_only_query(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MySql => "SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only",
+            Flavour::MariaDb => "SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF')",
+        }
+    }
+
     /// A query for the bytes of the redo log that wait for a checkpoint, and the bytes it may have, as
     /// two DOUBLE columns (MySQL 8.0.30, every MariaDB that has the status variables; no row otherwise).
     pub fn redo_age_query(&self) -> Option<&'static str> {

@@ -10,6 +10,7 @@ pub mod options;
 pub mod quote;
 pub mod resolve;
 pub mod retry;
+pub mod role;
 pub mod server;
 pub mod session;
 

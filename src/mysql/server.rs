@@ -1,6 +1,7 @@
 //! A server that can be connected to: opens sessions, each with the settings of its purpose.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::error;
 use super::flavour::Facts;
 use super::options::{ConnectOptions, SslMode};
 use super::session::{Purpose, Session};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, FailureKind, Result};
 
 /// How long a connection may take to open.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -43,6 +44,8 @@ struct Inner {
     facts: Facts,
     /// Ids of the connections that this program has open.
     own: Mutex<BTreeSet<u32>>,
+    /// Whether another server has answered under this one's name.
+    replaced: AtomicBool,
 }
 
 impl Inner {
@@ -89,6 +92,7 @@ impl Server {
                 encrypted,
                 facts,
                 own: Mutex::new(BTreeSet::new()),
+                replaced: AtomicBool::new(false),
             }),
         })
     }
@@ -137,9 +141,7 @@ impl Server {
     /// What the server answered.
     pub async fn session(&self, purpose: Purpose) -> Result<Session> {
         let what = || format!("open a connection to {}", self.address());
-        let mut conn = open(&self.inner.options, self.inner.encrypted)
-            .await
-            .doing(what)?;
+        let mut conn = self.open_same().await.doing(what)?;
         for statement in self.settings(purpose) {
             conn.query_drop(&statement)
                 .await
@@ -147,6 +149,41 @@ impl Server {
                 .doing(|| format!("{}: {statement}", what()))?;
         }
         Ok(Session::new(conn, self.clone(), STATEMENT_LIMIT))
+    }
+
+    /// Whether another server has answered under this one's name since: the name has moved.
+    pub fn is_replaced(&self) -> bool {
+        self.inner.replaced.load(Ordering::Relaxed)
+    }
+
+    async fn open_same(&self) -> Result<Conn> {
+        let mut conn = open(&self.inner.options, self.inner.encrypted).await?;
+        self.check_same(&mut conn).await?;
+        Ok(conn)
+    }
+
+    /// Makes sure that a connection leads to the server that was met first: what is known of it, what was
+    /// written to it and the ids of its connections mean nothing on another one.
+    ///
+    /// # Errors
+    /// [`FailureKind::Interrupted`] if it is another one; what the server answered.
+    pub async fn check_same(&self, conn: &mut Conn) -> Result<()> {
+        let now: Option<String> = conn.query_first(self.facts().identity_query()).await?;
+        let (now, first) = (now.unwrap_or_default(), self.facts().identity());
+        if now == first {
+            return Ok(());
+        }
+        self.inner.replaced.store(true, Ordering::Relaxed);
+        Err(Failure::new(
+            FailureKind::Interrupted,
+            format!(
+                "{} is another server now ({now}, it was {first})",
+                self.address()
+            ),
+        )
+        .remedy(
+            "start the same command again: it goes on there if ghost, checkpoint and binlog are there",
+        ))
     }
 
     /// Interrupts the statement that a connection is running; its session stays.
@@ -168,7 +205,7 @@ impl Server {
     async fn kill(&self, verb: &str, id: u32) -> Result<()> {
         /// No such thread: it has ended by itself.
         const ER_NO_SUCH_THREAD: u16 = 1094;
-        let mut conn = open(&self.inner.options, self.inner.encrypted).await?;
+        let mut conn = self.open_same().await?;
         let answer = conn.query_drop(format!("{verb} {id}")).await;
         let _ = conn.disconnect().await;
         match answer.map_err(Failure::from) {

@@ -1,6 +1,13 @@
 //! The lock that keeps a second run away from the same table.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
 use crate::failure::{Context, Failure, FailureKind, Result};
+use crate::mysql::retry::Endurance;
 use crate::mysql::{Purpose, Server, Session, quote};
 use crate::names::Names;
 
@@ -9,13 +16,34 @@ const WAIT_S: u32 = 3;
 /// As long as the server allows (a year, manual: `wait_timeout`): the session says nothing during a run.
 const IDLE_S: u32 = 31_536_000;
 
-/// Takes the advisory lock of the table and gives the session that holds it. The lock is gone with the
-/// session, however the program ends; it is the server's, so runs on another server do not see it.
+/// How often the holder looks whether it still has the lock.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The advisory lock of a table. It is gone with its session, however the program ends; it is the server's,
+/// so runs on another server do not see it.
+#[derive(Clone)]
+pub struct MigrationLock {
+    server: Server,
+    names: Names,
+    /// `None`: lost with its connection.
+    session: Arc<Mutex<Option<Session>>>,
+}
+
+/// Takes the advisory lock of the table.
 ///
 /// # Errors
 /// [`FailureKind::Refused`] if another run has it, with the connection that holds it; what the server
 /// answered.
-pub async fn acquire_migration_lock(server: &Server, names: &Names) -> Result<Session> {
+pub async fn acquire_migration_lock(server: &Server, names: &Names) -> Result<MigrationLock> {
+    let session = acquire(server, names).await?;
+    Ok(MigrationLock {
+        server: server.clone(),
+        names: names.clone(),
+        session: Arc::new(Mutex::new(Some(session))),
+    })
+}
+
+async fn acquire(server: &Server, names: &Names) -> Result<Session> {
     let name = lock_name(names);
     let mut session = server.session(Purpose::Monitor).await?;
     let taken: Option<i64> = session
@@ -47,6 +75,66 @@ pub async fn acquire_migration_lock(server: &Server, names: &Names) -> Result<Se
         ),
     )
     .remedy("wait until it has ended; `changeling ctl status` shows what it does"))
+}
+
+impl MigrationLock {
+    /// Looks again and again whether the lock is still held, and takes it again when its connection was
+    /// lost, until cancelled.
+    ///
+    /// # Errors
+    /// [`FailureKind::Interrupted`] if another run has taken it meanwhile; a server that stays away.
+    pub async fn keep(&self, cancel: &CancellationToken) -> Result<()> {
+        let mut endurance = Endurance::default();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = cancel.cancelled() => return Ok(()),
+            }
+            match self.look().await {
+                Ok(()) => endurance = Endurance::default(),
+                Err(failure) if failure.kind() == FailureKind::Refused => {
+                    return Err(failure
+                        .kind_is(FailureKind::Interrupted)
+                        .doing("the connection that kept other runs away was lost"));
+                }
+                Err(failure) => {
+                    if !endurance.endure(failure, cancel).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let mut held = self.session.lock().await;
+        if let Some(session) = held.as_mut() {
+            let sql = format!(
+                "SELECT IS_USED_LOCK({}) = CONNECTION_ID()",
+                quote::string(&lock_name(&self.names))
+            );
+            match session.first::<Option<i64>>(&sql).await {
+                Ok(Some(Some(1))) => return Ok(()),
+                Ok(_) => {}
+                Err(failure) => tracing::debug!(event = "lock_lost", "{failure}"),
+            }
+            *held = None;
+        }
+        *held = Some(acquire(&self.server, &self.names).await?);
+        tracing::info!(
+            event = "lock_again",
+            "took the advisory lock of {} again: its connection was lost",
+            self.names.original
+        );
+        Ok(())
+    }
+
+    /// Gives the lock back.
+    pub async fn release(self) {
+        if let Some(session) = self.session.lock().await.take() {
+            session.close().await;
+        }
+    }
 }
 
 /// Lock names are at most 64 characters and know no case (manual, GET_LOCK): of the table's name only a

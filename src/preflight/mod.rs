@@ -17,7 +17,7 @@ mod triggers;
 
 pub use finding::{Finding, Findings, Severity};
 pub use grants::Grants;
-pub use lock::acquire_migration_lock;
+pub use lock::{MigrationLock, acquire_migration_lock};
 
 use crate::alter::{AlterStatement, NativeAnswer};
 use crate::failure::{Context, Failure, FailureKind, Result};

@@ -153,7 +153,7 @@ impl ThrottlePlan {
 pub fn parse_host(text: &str) -> Result<(String, u16)> {
     const PORT: u16 = 3306;
     let bad = || {
-        Failure::usage(format!("`{text}` is no replica"))
+        Failure::usage(format!("`{text}` is no server"))
             .remedy("write HOST:PORT, for example `replica1:3306`")
     };
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {

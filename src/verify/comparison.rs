@@ -221,10 +221,10 @@ impl Comparison {
     /// `SELECT key…, hash FROM … WHERE …`: the rows of a range on one side.
     pub(super) fn rows_query(&self, place: Place, condition: &str) -> String {
         let columns: Vec<&Compared> = self.key_columns.iter().chain(&self.others).collect();
-        let arguments = arguments(&columns, place).join(", ");
         format!(
-            "SELECT {}, SHA2(CONCAT_WS(',', {arguments}), 256) FROM {} WHERE {condition}",
+            "SELECT {}, SHA2({}, 256) FROM {} WHERE {condition}",
             crate::walk::keys::select_list(&self.key, side(place)),
+            joined(&arguments(&columns, place)),
             self.indexed(place)
         )
     }
@@ -236,10 +236,11 @@ impl Comparison {
             .iter()
             .chain(&self.others)
             .map(|column| {
-                format!(
-                    "COALESCE(CAST({} AS CHAR), 'NULL')",
-                    expression(column, place)
-                )
+                let value = expression(column, place);
+                match column.bytes {
+                    true => format!("COALESCE(CRC32({value}), 'NULL')"),
+                    false => format!("COALESCE(CAST({value} AS CHAR), 'NULL')"),
+                }
             })
             .collect();
         format!(
@@ -318,12 +319,17 @@ fn crc(columns: &[Compared], place: Place) -> String {
     let columns: Vec<&Compared> = columns.iter().collect();
     match arguments(&columns, place).as_slice() {
         [argument] => format!("CRC32({argument})"),
-        arguments => format!("CRC32(CONCAT_WS(',', {}))", arguments.join(", ")),
+        arguments => format!("CRC32({})", joined(arguments)),
     }
 }
 
-/// Flags of NULLs, if any value may be NULL, then the values, of which CONCAT_WS leaves out those that
-/// are NULL: two rows give one text only if they are equal, since no value has a comma in its text.
+fn joined(arguments: &[String]) -> String {
+    format!("CONCAT_WS(',', {})", arguments.join(", "))
+}
+
+/// Flags of NULLs, if any value may be NULL, then the lengths of strings, then the values, of which CONCAT_WS
+/// leaves out those that are NULL: two rows give one text only if they are equal, since no other value has a
+/// comma in its text. (The last string needs no length.)
 fn arguments(columns: &[&Compared], place: Place) -> Vec<String> {
     let flags: Vec<&str> = columns
         .iter()
@@ -333,8 +339,18 @@ fn arguments(columns: &[&Compared], place: Place) -> Vec<String> {
         })
         .collect();
     let flags = (!flags.is_empty()).then(|| format!("CONCAT({})", flags.join(", ")));
-    let values = columns
-        .iter()
-        .map(|column| expression(column, place).to_string());
-    flags.into_iter().chain(values).collect()
+    let strings = columns.iter().filter(|column| column.bytes);
+    let lengths = strings
+        .rev()
+        .skip(1)
+        .map(|column| format!("LENGTH({})", expression(column, place)));
+    // As bytes, so that nothing is converted. (MariaDB refuses to join several character sets.)
+    let values = columns.iter().map(|column| {
+        let value = expression(column, place);
+        match column.bytes {
+            true => format!("CAST({value} AS BINARY)"),
+            false => value.to_string(),
+        }
+    });
+    flags.into_iter().chain(lengths).chain(values).collect()
 }

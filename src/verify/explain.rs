@@ -22,6 +22,8 @@ const FREE_LOOKS: usize = 4;
 const LOCKED_LOOKS: usize = 20;
 /// A row must differ in so many of them in a row, with all changes applied each time.
 const LOCKED_LOOKS_AGREEING: usize = 2;
+/// How often a row is put right that differs again and again; the verification has the last word on it.
+const MENDS: usize = 3;
 /// How many rows are named.
 pub(super) const NAMED_MAX: usize = 20;
 
@@ -35,6 +37,12 @@ pub trait Settle: Send + Sync + 'static {
     fn replays(&self) -> bool {
         true
     }
+}
+
+/// Puts rows of the ghost right that differ.
+pub trait Mend: Send + Sync + 'static {
+    /// Makes the ghost's rows of these keys what the original's are now.
+    fn mend<'a>(&'a self, keys: &'a [SidedKey]) -> BoxFuture<'a, Result<()>>;
 }
 
 /// For tables that nobody keeps up to date: nothing to wait for.
@@ -51,6 +59,40 @@ impl Settle for NoReplay {
     }
 }
 
+/// Waits for the changes under way, and has mended what differs then. Whether that was enough another
+/// comparison must tell.
+async fn mend(
+    plan: &VerifyPlan,
+    mender: &dyn Mend,
+    look: &mut Look<'_>,
+    mut suspects: Vec<SidedKey>,
+) -> Result<()> {
+    for _ in 0..MENDS {
+        if !suspects.is_empty() {
+            settled(plan).await?;
+            suspects = look.differing_of(&suspects).await?;
+        }
+        if suspects.is_empty() {
+            break;
+        }
+        mender.mend(&suspects).await?;
+        suspects = look.differing_of(&suspects).await?;
+    }
+    Ok(())
+}
+
+async fn settled(plan: &VerifyPlan) -> Result<()> {
+    if plan.settle.settle(SETTLE_LIMIT).await? {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "changes of {} did not get through to {} within {}",
+        plan.comparison.original,
+        plan.comparison.ghost,
+        humantime::format_duration(SETTLE_LIMIT)
+    )))
+}
+
 /// Finds out whether the suspects differ once the changes under way are applied.
 ///
 /// # Errors
@@ -60,6 +102,9 @@ pub(super) async fn explain(
     look: &mut Look<'_>,
     mut suspects: Vec<SidedKey>,
 ) -> Result<()> {
+    if let Some(mender) = &plan.mend {
+        return mend(plan, &**mender, look, suspects).await;
+    }
     let free_looks = match plan.settle.replays() {
         true => FREE_LOOKS,
         false => 0,
@@ -68,14 +113,7 @@ pub(super) async fn explain(
         if suspects.is_empty() {
             return Ok(());
         }
-        if !plan.settle.settle(SETTLE_LIMIT).await? {
-            return Err(Failure::failed(format!(
-                "changes of {} did not get through to {} within {}",
-                plan.comparison.original,
-                plan.comparison.ghost,
-                humantime::format_duration(SETTLE_LIMIT)
-            )));
-        }
+        settled(plan).await?;
         suspects = look.differing_of(&suspects).await?;
     }
     let mut named: Vec<String> = Vec::new();

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use comparison::Comparison;
-pub use explain::{NoReplay, Settle};
+pub use explain::{Mend, NoReplay, Settle};
 pub use work::VerifyPlan;
 
 use crate::chunk::LowWatermark;
@@ -133,7 +133,8 @@ fn walk_plan(plan: &VerifyPlan, side: Side, key: Arc<MigrationKey>, part: Part) 
     }
 }
 
-/// Compares the rows of these keys of the original again, by as many workers as the copy has.
+/// Compares the rows of these keys of the original again, by as many workers as the copy has, throttled as
+/// the copy is.
 /// Cancelled, it returns early.
 ///
 /// # Errors
@@ -160,9 +161,12 @@ pub async fn recheck(
     let work = Arc::new(VerifyWork::new(plan.clone(), None, progress));
     for part in keys.chunks(share) {
         let (plan, work, part) = (plan.clone(), work.clone(), part.to_vec());
-        let cancel = supervisor.token();
+        let controls = Controls {
+            cancel: supervisor.token(),
+            ..controls.clone()
+        };
         supervisor.spawn("recheck", async move {
-            recheck_part(&plan, &work, &part, &cancel).await
+            recheck_part(&plan, &work, &part, controls).await
         });
     }
     supervisor
@@ -175,12 +179,13 @@ async fn recheck_part(
     plan: &VerifyPlan,
     work: &VerifyWork,
     keys: &[SidedKey],
-    cancel: &tokio_util::sync::CancellationToken,
+    mut controls: Controls,
 ) -> Result<()> {
+    let cancel = &controls.cancel.clone();
     let mut session: Option<Session> = None;
     for some in keys.chunks(KEYS_AT_ONCE) {
         let mut endurance = Endurance::default();
-        while !cancel.is_cancelled() {
+        while controls.unpaused().await {
             let failure = match recheck_some(plan, work, some, &mut session, cancel).await {
                 Ok(()) => break,
                 Err(_) if cancel.is_cancelled() => return Ok(()),

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::comparison::Comparison;
-use super::explain::{Settle, explain};
+use super::explain::{Mend, Settle, explain};
 use super::look::Look;
 use crate::chunk::Chunk;
 use crate::failure::{Context, Result};
@@ -27,6 +27,8 @@ pub struct VerifyPlan {
     pub comparison: Arc<Comparison>,
     /// Waits for changes to get through.
     pub settle: Arc<dyn Settle>,
+    /// Puts right what differs, instead of it being a difference.
+    pub mend: Option<Arc<dyn Mend>>,
     /// Average bytes of a row, for the size of chunks.
     pub row_bytes_estimate: u64,
 }

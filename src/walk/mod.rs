@@ -130,6 +130,24 @@ pub struct Controls {
     pub cancel: CancellationToken,
 }
 
+impl Controls {
+    /// Waits while the throttle says stop. False: cancelled.
+    pub async fn unpaused(&mut self) -> bool {
+        loop {
+            if self.cancel.is_cancelled() {
+                return false;
+            }
+            if self.pace.borrow_and_update().stop.is_none() {
+                return true;
+            }
+            tokio::select! {
+                Ok(()) = self.pace.changed() => {}
+                () = self.cancel.cancelled() => return false,
+            }
+        }
+    }
+}
+
 /// Walks the part of the table. Publishes the low watermark after every chunk. Cancelled, it returns early with a watermark that is not finished.
 ///
 /// # Errors

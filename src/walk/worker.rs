@@ -59,7 +59,7 @@ impl<W: ChunkWork> Worker<W> {
                 self.exhausted.cancel();
                 break;
             };
-            if !self.unpaused().await {
+            if !self.controls.unpaused().await {
                 break;
             }
             let began = Instant::now();
@@ -78,7 +78,7 @@ impl<W: ChunkWork> Worker<W> {
     /// Waits while this worker is one too many, or all are paused. False: there is nothing more to do.
     async fn may_take(&mut self, session: &mut Option<Session>) -> bool {
         loop {
-            if !self.unpaused().await {
+            if !self.controls.unpaused().await {
                 return false;
             }
             if self.index < self.wanted() {
@@ -102,22 +102,6 @@ impl<W: ChunkWork> Worker<W> {
         let share = self.controls.pace.borrow().share.unwrap_or(1.0);
         // Rounded up: a small share of few workers is one worker, not none.
         ((workers as f64 * share).ceil() as usize).clamp(1, WORKERS_MAX)
-    }
-
-    /// Waits while the throttle says stop. False: cancelled.
-    async fn unpaused(&mut self) -> bool {
-        loop {
-            if self.controls.cancel.is_cancelled() {
-                return false;
-            }
-            if self.controls.pace.borrow_and_update().stop.is_none() {
-                return true;
-            }
-            tokio::select! {
-                Ok(()) = self.controls.pace.changed() => {}
-                () = self.controls.cancel.cancelled() => return false,
-            }
-        }
     }
 
     /// Rests after a chunk, in proportion to its time.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{self, Checkpoint, Stage};
 use crate::chunk::LowWatermark;
 use crate::failure::Result;
+use crate::mysql::error::is_read_only;
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
 use crate::observe::StatusSource;
@@ -32,6 +33,8 @@ pub struct Checkpointer {
     tunables: watch::Receiver<Tunables>,
     fixed: Mutex<Checkpoint>,
     status: Option<Arc<StatusSource>>,
+    /// Held from looking at what is true until it is written: an older checkpoint never follows a newer one.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Checkpointer {
@@ -54,6 +57,7 @@ impl Checkpointer {
             tunables,
             fixed: Mutex::new(first),
             status: None,
+            writing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -62,6 +66,12 @@ impl Checkpointer {
         let mut fixed = self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
         fixed.stage = stage;
         fixed.deferred = deferred_left;
+    }
+
+    /// The ghost was put right; written with the next checkpoint.
+    pub fn repaired(&self) {
+        let mut fixed = self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+        fixed.repair = false;
     }
 
     /// What is true now. The watermark and the coordinates are both read before the checkpoint is
@@ -98,8 +108,10 @@ impl Checkpointer {
     /// # Errors
     /// What the server answered.
     pub async fn write(&self, session: &mut Session) -> Result<()> {
+        let turn = self.writing.lock().await;
         let now = self.now();
         checkpoint::write(session, &self.table, &now).await?;
+        drop(turn);
         tracing::debug!(
             event = "checkpoint",
             "checkpoint success at coords={} rows={}",
@@ -108,6 +120,19 @@ impl Checkpointer {
         );
         if let Some(status) = &self.status {
             status.checkpoint_written();
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint now, as patiently as those that come by themselves: a long step begins.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn write_now(&self) -> Result<()> {
+        let mut session = None;
+        self.write_patiently(&mut session).await?;
+        if let Some(session) = session {
+            session.close().await;
         }
         Ok(())
     }
@@ -127,7 +152,11 @@ impl Checkpointer {
             match self.write_patiently(&mut session).await {
                 Ok(()) => written = tokio::time::Instant::now(),
                 Err(failure) if last || written.elapsed() >= STALE_MAX => return Err(failure),
-                Err(failure) if failure.is_disconnected() || failure.is_transient() => {
+                Err(failure)
+                    if failure.is_disconnected()
+                        || failure.is_transient()
+                        || is_read_only(&failure) =>
+                {
                     tracing::warn!(
                         event = "checkpoint_late",
                         "checkpoint not written: {failure}"
@@ -158,7 +187,7 @@ impl Checkpointer {
             };
             if failure.is_disconnected() {
                 *session = None;
-            } else if !failure.is_transient() {
+            } else if !failure.is_transient() && !is_read_only(&failure) {
                 return Err(failure);
             }
             if start.elapsed() >= PATIENCE {

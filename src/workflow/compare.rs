@@ -1,19 +1,22 @@
 //! Compares two tables chunk by chunk, of one server or of two. Changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::binlog;
 use crate::chunk::LowWatermark;
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::mysql::{Purpose, Server};
+use crate::mysql::{Purpose, Server, role};
 use crate::names::TableName;
 use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::schema::{self, ColumnMap, ColumnMoves, MigrationKey, TableDefinition};
 use crate::tunables::Tunables;
-use crate::verify::{self, Comparison, NoReplay, VerifyPlan};
+use crate::verify::{self, Comparison, Settle, VerifyPlan};
 use crate::walk::{Controls, Part};
 
 /// What a comparison covered.
@@ -76,7 +79,8 @@ pub async fn compare(
             &map,
             Arc::new(key),
         )),
-        settle: Arc::new(NoReplay),
+        settle: settle(server, second_server).await?,
+        mend: None,
         row_bytes_estimate: one.row_bytes_estimate,
     };
     let tunables = watch::Sender::new(Tunables {
@@ -99,6 +103,62 @@ pub async fn compare(
         only_first,
         only_second,
     })
+}
+
+/// How long a change may take from one table to the other where nothing tells when it is there.
+const MOMENT: Duration = Duration::from_millis(500);
+/// How long a replica may take to catch up.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How changes get from the first table to the second.
+async fn settle(first: &Server, second: Option<&Server>) -> Result<Arc<dyn Settle>> {
+    let Some(replica) = second else {
+        return Ok(Arc::new(Moment));
+    };
+    let mut session = replica.session(Purpose::Monitor).await?;
+    let follows = role::is_replica(&mut session)
+        .await
+        .doing(|| format!("look whether {} is a replica", replica.address()))?;
+    session.close().await;
+    Ok(match follows {
+        true => Arc::new(Replication {
+            primary: first.clone(),
+            replica: replica.clone(),
+        }),
+        false => Arc::new(Moment),
+    })
+}
+
+/// Somebody may keep the second table up to date: rows that differ are looked at again a moment later.
+struct Moment;
+
+impl Settle for Moment {
+    fn settle(&self, limit: Duration) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            tokio::time::sleep(MOMENT.min(limit)).await;
+            Ok(true)
+        })
+    }
+}
+
+/// The second table is on a replica of the first one's server, or of a server that this one replicates too.
+struct Replication {
+    primary: Server,
+    replica: Server,
+}
+
+impl Settle for Replication {
+    fn settle(&self, limit: Duration) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            let mut session = self.primary.session(Purpose::Monitor).await?;
+            let now = binlog::current_coordinates(&mut session).await?;
+            session.close().await;
+            let mut session = self.replica.session(Purpose::Monitor).await?;
+            let caught_up = role::caught_up(&mut session, &now, limit.min(CATCH_UP_LIMIT)).await?;
+            session.close().await;
+            Ok(caught_up)
+        })
+    }
 }
 
 async fn definition(server: &Server, name: &TableName) -> Result<TableDefinition> {

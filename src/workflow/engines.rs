@@ -10,6 +10,7 @@ use super::horizon;
 use super::last_changes::Rest;
 use super::prepare::Prepared;
 use super::proof;
+use super::resume;
 use super::run::{Run, stopped};
 use crate::binlog::{self, reader};
 use crate::change::now_micros;
@@ -139,6 +140,7 @@ pub async fn start(
     group.spawn("write heartbeats", {
         let mut heartbeats = Heartbeats::new(run.server.clone(), run.names.changelog.clone());
         heartbeats.every = run.settings.heartbeat_interval;
+        heartbeats.limit = heartbeats.limit.max(run.settings.reconnect_limit);
         let cancel = cancel.clone();
         async move { heartbeats.run(&cancel).await }
     });
@@ -265,6 +267,9 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             program: env!("CARGO_PKG_VERSION").to_string(),
             deferred: prepared.deferred.clone(),
             old_table: run.names.old.table.clone(),
+            server: Some(run.server.facts().identity()),
+            key: Some(resume::key_text(&prepared.key)),
+            settings: resume::deciding_settings(&run.settings),
             ..found.clone()
         },
         None => Checkpoint {
@@ -283,6 +288,10 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             rows_copied: 0,
             postponed: run.tunables.borrow().postpone_cutover,
             started_micros: now_micros(),
+            server: Some(run.server.facts().identity()),
+            key: Some(resume::key_text(&prepared.key)),
+            settings: resume::deciding_settings(&run.settings),
+            repair: false,
         },
     }
 }

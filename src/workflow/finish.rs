@@ -57,8 +57,19 @@ pub async fn clean_up(
         }
         Err(failure) => {
             let original = run.original_state();
+            if !run.knows_helpers() {
+                return Err((
+                    failure,
+                    Ending {
+                        original,
+                        ..Ending::nothing_changed()
+                    },
+                ));
+            }
             let removes = original == OriginalTable::Untouched
-                && (run.wants_removal() || !worth_keeping(&failure));
+                && run.helpers_are_ours()
+                && (run.wants_removal()
+                    || !(worth_keeping(&failure) || refused_again(run, &failure)));
             let removed = removes && remove(run).await;
             let left = if removed {
                 Vec::new()
@@ -69,6 +80,7 @@ pub async fn clean_up(
             };
             let resumable = original == OriginalTable::Untouched
                 && !removed
+                && failure.kind() != FailureKind::Refused
                 && worth_keeping(&failure)
                 && left.contains(&run.names.checkpoint)
                 && left.contains(&run.names.ghost);
@@ -82,6 +94,12 @@ pub async fn clean_up(
             ))
         }
     }
+}
+
+/// Whether a run that goes on with an interrupted one is refused: other options than those it was started
+/// with may do.
+fn refused_again(run: &Run, failure: &Failure) -> bool {
+    failure.kind() == FailureKind::Refused && run.goes_on()
 }
 
 /// Whether what was copied so far may be gone on with. What cannot be classified is kept.

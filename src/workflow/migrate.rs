@@ -9,11 +9,13 @@ use super::count;
 use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
 use super::engines::{self, Engines};
+use super::failover;
 use super::finish;
 use super::index_progress;
 use super::index_timing;
 use super::prepare::{self, Prepared};
 use super::proof;
+use super::repair;
 use super::run::{Run, stopped};
 use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::{self, Stage};
@@ -131,10 +133,20 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
         }
         Err(failure) => {
             desk.announce_failure(&failure).await;
-            return Err((failure, Ending::nothing_changed()));
+            return finish::clean_up(run, Err(failure)).await;
         }
     };
     let mut group = Supervisor::new(&run.stop);
+    group.spawn("keep other runs away", {
+        let (lock, cancel) = (approved.lock.clone(), group.token());
+        async move { lock.keep(&cancel).await }
+    });
+    if run.settings.extent == Extent::Migration {
+        group.spawn(
+            "watch the primary",
+            failover::watch(run.clone(), group.token()),
+        );
+    }
     let result = through_the_ghost(run, desk, &approved, &mut group).await;
     let ended = group.stop().await;
     let result = match (result, ended) {
@@ -143,9 +155,11 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
         (result, _) => result,
     };
     let outcome = finish::clean_up(run, result).await;
-    approved.lock.close().await;
+    approved.lock.release().await;
     match &outcome {
         Ok(_) => desk.announce(HookEvent::Success).await.unwrap_or_default(),
+        // It is gone on with elsewhere.
+        Err(_) if run.successor().is_some() => {}
         Err((failure, _)) => desk.announce_failure(failure).await,
     }
     outcome
@@ -168,7 +182,7 @@ struct Approved {
     original: TableDefinition,
     found: Option<checkpoint::Checkpoint>,
     /// Holds the advisory lock that keeps a second run away.
-    lock: crate::mysql::Session,
+    lock: preflight::MigrationLock,
     replicas: usize,
 }
 
@@ -178,20 +192,31 @@ async fn approve(run: &Run) -> Result<Approval> {
     let alter = AlterStatement::parse(&run.settings.alter)?;
     let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
     let mut session = run.ddl_session().await?;
-    let found = match find_interrupted(run, &mut session).await? {
+    let interrupted = find_interrupted(run, &mut session).await;
+    if interrupted.is_err() {
+        run.found_helpers();
+    }
+    let found = match interrupted? {
         Interrupted::Swapped { old } => return Ok(Approval::AlreadySwapped { old }),
-        Interrupted::Resumable(found) => Some(*found),
+        Interrupted::Resumable(found) => {
+            run.found_helpers();
+            Some(*found)
+        }
         Interrupted::Nothing => None,
     };
     if found.is_none() && run.settings.drop_old_first {
         finish::drop_old(&mut session, &run.names).await?;
     }
-    if found.is_none() && run.settings.resume == ResumeSetting::Require {
+    let must_go_on = matches!(
+        run.settings.resume,
+        ResumeSetting::Require | ResumeSetting::Repair
+    );
+    if found.is_none() && must_go_on {
         return Err(Failure::new(
             FailureKind::Refused,
             "there is no interrupted run to go on with",
         )
-        .remedy("leave out --resume=require to begin"));
+        .remedy("leave out --resume to begin"));
     }
     let report = preflight::inspect(
         &mut session,
@@ -285,7 +310,6 @@ async fn through_the_ghost(
 ) -> Result<Done> {
     desk.announce(HookEvent::Validated).await?;
     run.progress.enter(Phase::Prepare);
-    run.own_helpers();
     let prepared = match approved.found.clone() {
         Some(found) => {
             tracing::info!(
@@ -298,9 +322,13 @@ async fn through_the_ghost(
                 run.tunables
                     .send_modify(|tunables| tunables.postpone_cutover = true);
             }
-            prepare::resumed(run, &approved.original, &approved.alter, found).await?
+            let prepared =
+                prepare::resumed(run, &approved.original, &approved.alter, found).await?;
+            run.own_helpers();
+            prepared
         }
         None => {
+            run.own_helpers();
             let timing = choose_index_timing(run, approved);
             prepare::fresh(run, &approved.original, &approved.alter, timing).await?
         }
@@ -352,6 +380,7 @@ async fn to_the_end(
     desk.announce(HookEvent::BeforeRowCopy).await?;
     copy_rows(run, desk, prepared, engines, controls).await?;
     desk.announce(HookEvent::RowCopyComplete).await?;
+    repair::repair(run, prepared, engines, controls).await?;
     build_indexes(run, prepared, engines, controls).await?;
     let proof = proof::verify(run, prepared, engines, controls).await?;
     desk.announce(HookEvent::Verified).await?;
@@ -520,7 +549,7 @@ async fn copy_rows(
     engines
         .checkpointer
         .reach(Stage::Indexes, prepared.deferred.clone());
-    Ok(())
+    engines.checkpointer.write_now().await
 }
 
 async fn build_indexes(
@@ -555,7 +584,7 @@ async fn build_indexes(
     built?;
     session.close().await;
     engines.checkpointer.reach(Stage::Complete, Vec::new());
-    Ok(())
+    engines.checkpointer.write_now().await
 }
 
 /// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.

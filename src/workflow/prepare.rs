@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::resume;
 use super::run::Run;
 use crate::alter::{AlterStatement, IndexTiming, ghost};
-use crate::checkpoint::{self, Checkpoint, Stage, definition_identity};
+use crate::binlog;
+use crate::checkpoint::{self, Checkpoint, definition_identity};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::{Purpose, quote};
 use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition};
@@ -31,6 +33,13 @@ pub struct Prepared {
     pub ghost_identity: String,
     /// SHOW CREATE TABLE of the ghost as it must be before the swap.
     pub ghost_complete: String,
+}
+
+impl Prepared {
+    /// Whether the ghost has missed changes that no binlog has any more.
+    pub fn missed_changes(&self) -> bool {
+        self.resumed.as_ref().is_some_and(|found| found.repair)
+    }
 }
 
 /// Creates the helper tables and the ghost.
@@ -66,7 +75,8 @@ pub async fn fresh(
     Ok(prepared)
 }
 
-/// Takes up the tables of an interrupted run, after proving that they are what its checkpoint says.
+/// Takes up the tables of an interrupted run, after proving that they are what its checkpoint says and that
+/// no change since then is lost. Changes nothing.
 ///
 /// # Errors
 /// [`FailureKind::Refused`] with the difference said.
@@ -74,44 +84,28 @@ pub async fn resumed(
     run: &Run,
     original: &TableDefinition,
     alter: &AlterStatement,
-    found: Checkpoint,
+    mut found: Checkpoint,
 ) -> Result<Prepared> {
-    let refuse = |what: String| {
-        Failure::new(FailureKind::Refused, what)
-            .remedy("begin anew with --restart, or give the statement of the interrupted run")
-    };
-    let statement = alter.clauses_sql();
-    if found.statement != statement {
-        return Err(refuse(format!(
-            "an interrupted run of another statement left its tables: `{}`",
-            found.statement
-        )));
-    }
-    if found.original != definition_identity(&original.create_statement) {
-        return Err(refuse(format!(
-            "the definition of {} has changed since the run was interrupted",
-            run.names.original
-        )));
-    }
-    let mut session = run.ddl_session().await?;
+    let mut session = run.server.session(Purpose::Monitor).await?;
     let ghost = schema::load::load(&mut session, &run.names.ghost)
         .await?
         .ok_or_else(|| {
-            refuse(format!(
-                "the checkpoint is there, but the ghost table {} is not",
-                run.names.ghost
-            ))
+            Failure::new(
+                FailureKind::Refused,
+                format!(
+                    "the checkpoint is there, but the ghost table {} is not",
+                    run.names.ghost
+                ),
+            )
+            .remedy("begin anew with --restart")
         })?;
+    resume::check(run, alter, original, &ghost, &found)?;
+    let (start, missed) =
+        resume::start(run, &mut session, &found, binlog::current_coordinates).await?;
     session.close().await;
-    let identity = definition_identity(&ghost.create_statement);
-    // The interruption may have come after the index build and before the next checkpoint.
-    let built = identity == definition_identity(&found.ghost_complete);
-    if identity != found.ghost && !(built && found.stage != Stage::Copy) {
-        return Err(refuse(format!(
-            "the ghost table {} is not as the interrupted run left it",
-            run.names.ghost
-        )));
-    }
+    found.applied = start.to_string();
+    found.repair = missed;
+    let built = resume::is_built(&found, &ghost);
     let mut prepared = connect_tables(
         original.clone(),
         ghost,
@@ -119,6 +113,7 @@ pub async fn resumed(
         Some(found.clone()),
         &run.settings,
     )?;
+    resume::check_key(&found, &prepared.key)?;
     if !built {
         prepared.deferred = found.deferred;
     }

@@ -60,6 +60,18 @@ pub struct Proof {
     rechecked: AtomicU64,
 }
 
+/// How the verification of a run goes.
+pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
+    VerifyPlan {
+        server: run.server.clone(),
+        target_server: None,
+        comparison: engines.comparison.clone(),
+        settle: engines.rest.clone(),
+        mend: None,
+        row_bytes_estimate: prepared.original.row_bytes_estimate,
+    }
+}
+
 /// Compares all rows, or where that is turned off those ranges in which the copy met a conflict.
 ///
 /// # Errors
@@ -70,13 +82,7 @@ pub async fn verify(
     engines: &Engines,
     controls: &Controls,
 ) -> Result<Proof> {
-    let plan = VerifyPlan {
-        server: run.server.clone(),
-        target_server: None,
-        comparison: engines.comparison.clone(),
-        settle: engines.rest.clone(),
-        row_bytes_estimate: prepared.original.row_bytes_estimate,
-    };
+    let plan = plan(run, prepared, engines);
     let suspects = engines.watermark.borrow().suspects.clone();
     let stricter = engines.uniqueness == Uniqueness::Stricter;
     if stricter && run.settings.verify == VerifySetting::Off {
@@ -86,7 +92,14 @@ pub async fn verify(
              original does not imply, so a row could go for another"
         );
     }
-    let follows = stricter || run.settings.verify == VerifySetting::After;
+    let repaired = prepared.missed_changes();
+    if repaired && run.settings.verify == VerifySetting::Off {
+        tracing::info!(
+            event = "verify_needed",
+            "original and ghost are compared all the same, since the ghost was put right"
+        );
+    }
+    let follows = stricter || repaired || run.settings.verify == VerifySetting::After;
     let part = if follows {
         Part::All(None)
     } else if suspects.is_empty() {

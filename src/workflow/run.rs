@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ending::OriginalTable;
 use crate::failure::{Failure, FailureKind, Result};
-use crate::mysql::{Purpose, Server, Session};
+use crate::mysql::{ConnectOptions, Purpose, Server, Session};
 use crate::names::Names;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -35,8 +35,10 @@ pub struct Run {
 #[derive(Debug)]
 struct Marks {
     original: OriginalTable,
+    helpers_found: bool,
     helpers_ours: bool,
     removal: bool,
+    successor: Option<ConnectOptions>,
 }
 
 impl Run {
@@ -58,8 +60,10 @@ impl Run {
             progress: Arc::new(Progress::default()),
             marks: Mutex::new(Marks {
                 original: OriginalTable::Untouched,
+                helpers_found: false,
                 helpers_ours: false,
                 removal: false,
+                successor: None,
             }),
             stop,
             settings,
@@ -97,6 +101,23 @@ impl Run {
         self.marks().original = state;
     }
 
+    /// There are helper tables of an interrupted run, which this one may go on with.
+    pub fn found_helpers(&self) {
+        self.marks().helpers_found = true;
+    }
+
+    /// Whether there are helper tables that this run may remove or name: its own, or those that an
+    /// interrupted run has left. (Those of a run that is at work are nobody else's business.)
+    pub fn knows_helpers(&self) -> bool {
+        let marks = self.marks();
+        marks.helpers_ours || marks.helpers_found
+    }
+
+    /// Whether this run has found an interrupted one.
+    pub fn goes_on(&self) -> bool {
+        self.marks().helpers_found
+    }
+
     /// The helper tables are this run's own from now on: made by it, or taken up by it.
     pub fn own_helpers(&self) {
         self.marks().helpers_ours = true;
@@ -115,6 +136,16 @@ impl Run {
     /// Whether the operator wants that.
     pub fn wants_removal(&self) -> bool {
         self.marks().removal
+    }
+
+    /// The run is to be gone on with at another server.
+    pub fn goes_on_at(&self, server: ConnectOptions) {
+        self.marks().successor = Some(server);
+    }
+
+    /// Where the run is to be gone on with, if not here.
+    pub fn successor(&self) -> Option<ConnectOptions> {
+        self.marks().successor.clone()
     }
 
     /// Fails if the run is to stop.

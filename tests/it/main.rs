@@ -23,6 +23,7 @@ mod lint;
 mod model;
 mod preflight;
 mod replay;
+mod resume;
 mod schema;
 mod support;
 mod support_works;

@@ -10,6 +10,7 @@ pub mod client;
 pub mod compare;
 pub mod database;
 pub mod program;
+pub mod proxy;
 pub mod server;
 pub mod wait;
 

@@ -128,6 +128,16 @@ impl TestServer {
         testenv("kill", self.name);
     }
 
+    /// Deletes its data, and its replica's, and starts both anew.
+    pub fn fresh(&self) {
+        testenv("fresh", self.name);
+    }
+
+    /// Stops it.
+    pub fn down(&self) {
+        testenv("down", self.name);
+    }
+
     /// Starts it again after [`TestServer::kill`].
     pub fn up(&self) {
         testenv("up", self.name);

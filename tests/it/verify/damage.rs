@@ -160,6 +160,43 @@ async fn every_damage_is_seen() {
     .await;
 }
 
+/// Strings stand one behind the other in what is hashed: that a part has moved to the next is seen.
+#[tokio::test]
+async fn values_that_move_to_the_next_column_are_seen() {
+    both(async |server| {
+        let db = TestDb::create(server, "moved").await;
+        db.sql(
+            "CREATE TABLE t (p VARCHAR(9) CHARACTER SET latin1, q VARCHAR(9) CHARACTER SET latin1, \
+             s VARCHAR(20), u CHAR(20) CHARACTER SET utf16, v VARBINARY(20), n INT, PRIMARY KEY (p, q))",
+        )
+        .await;
+        db.sql(
+            "INSERT INTO t VALUES ('a,b', 'c', 'x,y', 'z', x'2C00FF', 1), ('d', 'e', NULL, '', '7', NULL), \
+             ('f', 'g', '', NULL, NULL, 7), ('h', 'i', ',,', 'é', x'E9', 2)",
+        )
+        .await;
+        let tables = Tables::new(&db, "ADD COLUMN w INT").await;
+        for damage in [
+            "SET p = 'a', q = 'b,c' WHERE q = 'c'",
+            "SET s = 'x', u = 'y,z' WHERE q = 'c'",
+            "SET s = 'x,y,', u = ',z' WHERE q = 'c'",
+            "SET u = 'z,', v = x'00FF' WHERE q = 'c'",
+            "SET s = '', u = NULL WHERE q = 'e'",
+            "SET s = NULL, u = '' WHERE q = 'g'",
+            "SET v = '', n = 7 WHERE q = 'e'",
+            "SET v = '7', n = NULL WHERE q = 'g'",
+            "SET s = ',', u = ',é' WHERE q = 'i'",
+        ] {
+            tables.copy(100).await.unwrap();
+            verify(&tables).await.unwrap();
+            assert_eq!(db.sql(format!("UPDATE _t_gho {damage}")).await, 1, "{damage}");
+            difference(&tables, damage).await;
+            db.sql("DELETE FROM _t_gho").await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_empty_original_does_not_hide_rows_of_the_ghost() {
     both(async |server| {

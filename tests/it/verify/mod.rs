@@ -2,5 +2,6 @@
 
 mod conversions;
 mod damage;
+mod live;
 mod setup;
 mod under_way;

@@ -26,6 +26,7 @@ pub fn plan(tables: &Tables, settle: Arc<dyn Settle>) -> VerifyPlan {
             tables.key.clone(),
         )),
         settle,
+        mend: None,
         row_bytes_estimate: 100,
     }
 }

@@ -1,0 +1,30 @@
+//! Going on with what was interrupted, and through outages, as a user sees it. On servers whose global state
+//! no other test cares for, one test at a time.
+
+mod differs;
+mod failover;
+mod field;
+mod outages;
+mod purged;
+
+use std::future::Future;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::support::{TestServer, is_wanted, server};
+
+/// Held by the test that uses these servers.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    ONE.lock().await
+}
+
+/// Runs `test` on a server of each flavour that may be killed, purged and restarted.
+async fn on_scratch<F: Future<Output = ()>>(test: impl Fn(&'static TestServer) -> F) {
+    let _alone = alone().await;
+    for (flavour, name) in [("mysql", "mysql-scratch"), ("mariadb", "mariadb-scratch")] {
+        if is_wanted(flavour) {
+            test(server(name)).await;
+        }
+    }
+}
