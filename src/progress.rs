@@ -135,6 +135,8 @@ pub struct Progress {
     waits: Mutex<Waits>,
     /// Rows to copy: the estimate, or the count. (workflow)
     pub rows_total: Count,
+    /// Bytes of the original's rows, estimated. (workflow)
+    pub bytes_total: Count,
     /// Rows that the copy has read. (copy)
     pub rows_copied: Count,
     /// Rows that the copy put into the ghost; the others were there already. (copy)
@@ -202,6 +204,7 @@ impl Default for Progress {
             }),
             waits: Mutex::default(),
             rows_total: Count::default(),
+            bytes_total: Count::default(),
             rows_copied: Count::default(),
             rows_inserted: Count::default(),
             chunks: Count::default(),

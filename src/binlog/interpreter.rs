@@ -543,12 +543,7 @@ fn show(step: &Step) -> String {
 /// A statement's beginning, for a message.
 fn shorten(text: &[u8]) -> String {
     const CHARS_MAX: usize = 120;
-    let text = String::from_utf8_lossy(text);
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{} …", &line[..end]),
-        None => line,
-    }
+    crate::mysql::shape(&String::from_utf8_lossy(text), CHARS_MAX)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn attached_secret(bytes: &[u8], as_gh_ost: bool) -> Option<usize> {
 }
 
 /// `-pSECRET` becomes `--password=SECRET`; gh-ost's command line stays as it is.
-fn normalise(arguments: Vec<OsString>) -> Vec<OsString> {
+pub fn normalise(arguments: Vec<OsString>) -> Vec<OsString> {
     if is_gh_ost(&arguments) {
         return arguments;
     }

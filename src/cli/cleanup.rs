@@ -67,13 +67,12 @@ impl CleanupArgs {
         self.tables
             .iter()
             .map(|name| {
-                let whole = match (&self.database, name.contains('.')) {
-                    (Some(schema), false) => format!("{schema}.{name}"),
-                    _ => name.clone(),
-                };
                 found
                     .iter()
-                    .find(|left| left.table.to_string() == whole)
+                    .find(|left| {
+                        let here = self.database.as_ref() == Some(&left.table.schema);
+                        left.table.to_string() == *name || here && left.table.table == *name
+                    })
                     .cloned()
                     .ok_or_else(|| {
                         Failure::new(

@@ -155,7 +155,7 @@ impl ConnectionArgs {
         };
         let (file, warnings) = option_files::read(&selection, &surroundings.places)?;
         for warning in warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!(event = "option_file", "{warning}");
         }
         let password = match (self.password, &self.password_file) {
             (Some(Some(Secret(text))), _) => GivenPassword::Text(text),

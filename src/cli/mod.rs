@@ -24,7 +24,7 @@ pub use run::run;
 #[derive(Parser, Debug)]
 #[command(
     name = "changeling",
-    version,
+    version = env!("CHANGELING_VERSION"),
     disable_help_flag = true,
     arg_required_else_help = true,
     max_term_width = 100
@@ -42,7 +42,7 @@ pub struct Cli {
         env = "CHANGELING_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
-    /// More to read: -v for details, -vv for everything
+    /// More to read: what helps to find a mistake
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Errors and warnings only

@@ -19,6 +19,9 @@ pub struct PlanArgs {
     statement: StatementArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
+    /// The replicas that the migration will be told to watch; without it they are found from the primary
+    #[arg(long, env = "CHANGELING_REPLICAS", value_delimiter = ',')]
+    replicas: Vec<String>,
     /// How the plan is written
     #[arg(long, env = "CHANGELING_FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -41,7 +44,8 @@ impl PlanArgs {
     /// What the server answered.
     pub async fn run(self) -> Result<ExitCode> {
         let (table, alter) = self.statement.resolve()?;
-        let settings = Settings::new(self.connection.resolve()?, table, alter);
+        let mut settings = Settings::new(self.connection.resolve()?, table, alter);
+        settings.throttle.replicas = self.replicas;
         let run = Run::connect(settings, CancellationToken::new()).await?;
         let plan = workflow::plan(&run).await?;
         match self.format {

@@ -71,25 +71,29 @@ fn init_log(cli: &Cli, screen: &Arc<Screen>) -> crate::failure::Result<()> {
 }
 
 async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
+    let form = cli.log_format;
     match cli.command {
-        Command::Migrate(arguments) => migrate(arguments.resolve(), screen).await,
-        Command::Rehearse(arguments) => migrate(arguments.rehearsal(), screen).await,
-        Command::Plan(arguments) => plain(arguments.run().await),
-        Command::Ctl(arguments) => plain(arguments.run().await),
-        Command::Cleanup(arguments) => plain(arguments.run().await),
-        Command::Verify(arguments) => plain(arguments.run().await),
+        Command::Migrate(arguments) => migrate(arguments.resolve(), screen, form).await,
+        Command::Rehearse(arguments) => migrate(arguments.rehearsal(), screen, form).await,
+        Command::Plan(arguments) => plain(form, arguments.run().await),
+        Command::Ctl(arguments) => plain(form, arguments.run().await),
+        Command::Cleanup(arguments) => plain(form, arguments.run().await),
+        Command::Verify(arguments) => plain(form, arguments.run().await),
         Command::Lint(arguments) => plain(
+            form,
             arguments
                 .run(&mut std::io::stdout())
                 .await
                 .map(ExitCode::from),
         ),
         Command::Completions(arguments) => plain(
+            form,
             arguments
                 .run(&mut std::io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS),
         ),
         Command::Man(arguments) => plain(
+            form,
             arguments
                 .run(&mut std::io::stdout().lock())
                 .map(|()| ExitCode::SUCCESS),
@@ -98,38 +102,61 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
 }
 
 /// The end of a command that changes no table.
-fn plain(result: crate::failure::Result<ExitCode>) -> ExitCode {
-    match result {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            if let Some(remedy) = failure.remedy_text() {
-                eprintln!("hint: {remedy}");
-            }
-            ExitCode::from(failure.kind().exit_code())
+fn plain(form: LogFormat, result: crate::failure::Result<ExitCode>) -> ExitCode {
+    let failure = match result {
+        Ok(code) => return code,
+        Err(failure) => failure,
+    };
+    let code = failure.kind().exit_code();
+    let hint = failure
+        .remedy_text()
+        .map_or_else(String::new, |remedy| format!("\nhint: {remedy}"));
+    match form {
+        LogFormat::Text => eprintln!("error: {failure}{hint}"),
+        LogFormat::Json => {
+            tracing::error!(event = "ended", exit_code = code, "error: {failure}{hint}");
         }
     }
+    ExitCode::from(code)
 }
 
-async fn migrate(settings: crate::failure::Result<Settings>, screen: Arc<Screen>) -> ExitCode {
+async fn migrate(
+    settings: crate::failure::Result<Settings>,
+    screen: Arc<Screen>,
+    form: LogFormat,
+) -> ExitCode {
     let settings = match settings {
         Ok(settings) => settings,
-        Err(failure) => return failed(&failure, &Ending::nothing_changed()),
+        Err(failure) => return failed(&failure, &Ending::nothing_changed(), form),
     };
     let outcome = match workflow::migrate_through_failovers(settings, screen).await {
         Ok(outcome) => outcome,
-        Err(failure) => return failed(&failure, &Ending::nothing_changed()),
+        Err(failure) => return failed(&failure, &Ending::nothing_changed(), form),
     };
     match outcome.failure {
         None => {
+            if form == LogFormat::Json {
+                tracing::info!(event = "ended", exit_code = 0, "done");
+            }
             println!("{}", outcome.report.summary());
             ExitCode::SUCCESS
         }
-        Some((failure, ending)) => failed(&failure, &ending),
+        Some((failure, ending)) => failed(&failure, &ending, form),
     }
 }
 
-fn failed(failure: &Failure, ending: &Ending) -> ExitCode {
-    eprintln!("{}", ending.report(failure));
-    ExitCode::from(failure.kind().exit_code())
+/// The last words on stderr: lines for people, one event for machines.
+fn failed(failure: &Failure, ending: &Ending, form: LogFormat) -> ExitCode {
+    let code = failure.kind().exit_code();
+    match form {
+        LogFormat::Text => eprintln!("{}", ending.report(failure)),
+        LogFormat::Json => tracing::error!(
+            event = "ended",
+            exit_code = code,
+            resumable = ending.resumable,
+            "{}",
+            ending.report(failure)
+        ),
+    }
+    ExitCode::from(code)
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::ConnectionArgs;
+use crate::alter::lexer::{Dialect, tokens};
 use crate::failure::{Failure, Result};
 use crate::mysql::Server;
 use crate::names::TableName;
@@ -16,7 +17,7 @@ use crate::workflow;
 pub struct VerifyArgs {
     #[command(flatten)]
     connection: ConnectionArgs,
-    /// The first table, as SCHEMA.TABLE, or as TABLE with --database
+    /// The first table, as SCHEMA.TABLE, or as TABLE with --database; in backticks if there are dots in names
     first: String,
     /// The second table
     second: String,
@@ -67,13 +68,56 @@ impl VerifyArgs {
     }
 
     fn table(&self, text: &str) -> Result<TableName> {
-        match (text.split_once('.'), &self.database) {
-            (Some((schema, table)), _) => Ok(TableName::new(schema, table)),
-            (None, Some(schema)) => Ok(TableName::new(schema, text)),
-            (None, None) => Err(
-                Failure::usage(format!("the schema of `{text}` is not said"))
-                    .remedy("write SCHEMA.TABLE, or give --database"),
-            ),
+        let unsaid = || {
+            Failure::usage(format!("the schema of `{text}` is not said"))
+                .remedy("write SCHEMA.TABLE, or give --database")
+        };
+        let (schema, table) = parts(text)?;
+        let schema = schema.or_else(|| self.database.clone());
+        Ok(TableName::new(schema.ok_or_else(unsaid)?, table))
+    }
+}
+
+/// Schema and table of `schema.table` or `table`; what has backticks is read as SQL reads it, so that names
+/// may have dots in them.
+fn parts(text: &str) -> Result<(Option<String>, String)> {
+    if !text.contains('`') {
+        return Ok(match text.split_once('.') {
+            Some((schema, table)) => (Some(schema.to_string()), table.to_string()),
+            None => (None, text.to_string()),
+        });
+    }
+    let tokens = tokens(text, Dialect::default());
+    let parts = match tokens.as_slice() {
+        [table] => (None, table.name()),
+        [schema, dot, table] if dot.is_char('.') => (schema.name(), table.name()),
+        _ => (None, None),
+    };
+    match parts {
+        (schema, Some(table)) if schema.is_some() || tokens.len() == 1 => Ok((schema, table)),
+        _ => Err(Failure::usage(format!("{text} is no name of a table"))
+            .remedy("write `schema`.`table`, with backticks doubled within names")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_quoted() {
+        for (text, schema, table) in [
+            ("d.t", Some("d"), "t"),
+            ("t", None, "t"),
+            ("`a.b`", None, "a.b"),
+            ("`a``.b`.`t`", Some("a`.b"), "t"),
+            ("d.`t t`", Some("d"), "t t"),
+        ] {
+            let expected = (schema.map(String::from), table.to_string());
+            assert_eq!(parts(text).unwrap(), expected, "{text}");
+        }
+        for text in ["`a`b", "`a`.", "`a`.`b`.`c`", "`a", "'a'.`b`"] {
+            assert!(parts(text).is_err(), "{text}");
         }
     }
 }

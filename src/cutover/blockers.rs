@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::report::Blocker;
 use crate::failure::{Context, ErrorClass, Result};
-use crate::mysql::{Purpose, Server, Session, quote};
+use crate::mysql::error::is_unreadable_text;
+use crate::mysql::{Purpose, Server, Session, quote, shape};
 use crate::names::TableName;
 
 /// Between two looks. information_schema.INNODB_TRX is a copy that the server renews only when the
@@ -124,11 +125,10 @@ impl Lookout {
         let sql = match self.sight {
             Sight::MetadataLocks => self.sql_metadata_locks(),
             Sight::LockInfoPlugin => self.sql_plugin(),
-            Sight::TransactionsOnly => TRANSACTIONS.to_string(),
+            Sight::TransactionsOnly => self.sql_transactions(),
         };
-        let rows: Vec<Row> = self
-            .session
-            .query(&sql)
+        let (rows, knows_rows) = self
+            .ask(&sql)
             .await
             .doing(|| "look who holds the table")
             .remedy("grant PROCESS, and SELECT on performance_schema, to the account")?;
@@ -137,7 +137,7 @@ impl Lookout {
         let own_id = self.session.id();
         let mut found: Vec<Blocker> = rows
             .into_iter()
-            .map(|row| self.blocker(row))
+            .map(|row| self.blocker(row, knows_rows))
             .filter(|blocker| blocker.id != own_id && !own.contains(&blocker.id))
             .collect();
         let mut seen = HashMap::new();
@@ -154,7 +154,22 @@ impl Lookout {
         Ok(found)
     }
 
-    fn blocker(&self, row: Row) -> Blocker {
+    /// Runs a look, and says whether it tells how many rows a transaction has changed. While somebody's
+    /// statement makes INNODB_TRX unreadable, those who hold the table are still seen, without what that
+    /// table adds; where open transactions are all that can be seen, nobody is.
+    async fn ask(&mut self, sql: &str) -> Result<(Vec<Row>, bool)> {
+        match self.session.query(sql).await {
+            Err(failure) if is_unreadable_text(&failure) => {}
+            rows => return rows.map(|rows| (rows, true)),
+        }
+        if !self.sees_holders() {
+            return Ok((Vec::new(), false));
+        }
+        let without = sql.replace("information_schema.INNODB_TRX", NO_TRANSACTIONS);
+        Ok((self.session.query(&without).await?, false))
+    }
+
+    fn blocker(&self, row: Row, knows_rows: bool) -> Blocker {
         let (id, user, host, command, age_micros, transaction, rows_modified, statement) = row;
         let micros = u64::try_from(age_micros.unwrap_or(0)).unwrap_or(0);
         Blocker {
@@ -163,9 +178,9 @@ impl Lookout {
             user: user.unwrap_or_else(|| "nobody: a prepared transaction".to_string()),
             host: host.unwrap_or_default(),
             age: Duration::from_micros(micros),
-            statement: shape(statement.as_deref().unwrap_or("")),
+            statement: statement_shape(statement.as_deref()),
             idle: command.is_none_or(|command| command == "Sleep"),
-            rows_modified: rows_modified.unwrap_or(0),
+            rows_modified: rows_modified.or(knows_rows.then_some(0)),
             transaction: transaction.unwrap_or_default(),
             certain: self.sees_holders(),
         }
@@ -195,6 +210,18 @@ impl Lookout {
         )
     }
 
+    /// Every open transaction of the server.
+    fn sql_transactions(&self) -> String {
+        format!(
+            "SELECT CAST(trx.trx_mysql_thread_id AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
+             TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, \
+             CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, trx.trx_query \
+             FROM information_schema.INNODB_TRX trx \
+             LEFT JOIN {} p ON p.ID = trx.trx_mysql_thread_id",
+            self.session.server().facts().processlist()
+        )
+    }
+
     fn sql_plugin(&self) -> String {
         format!(
             "SELECT CAST(ml.THREAD_ID AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
@@ -210,73 +237,15 @@ impl Lookout {
     }
 }
 
-/// Every open transaction of the server.
-const TRANSACTIONS: &str = "SELECT CAST(trx.trx_mysql_thread_id AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
-     TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, \
-     CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, trx.trx_query \
-     FROM information_schema.INNODB_TRX trx \
-     LEFT JOIN information_schema.PROCESSLIST p ON p.ID = trx.trx_mysql_thread_id";
+/// Stands for INNODB_TRX where that cannot be read.
+const NO_TRANSACTIONS: &str = "(SELECT CAST(NULL AS UNSIGNED) AS trx_mysql_thread_id, \
+     CAST(NULL AS DATETIME) AS trx_started, CAST(NULL AS CHAR) AS trx_id, \
+     CAST(NULL AS UNSIGNED) AS trx_rows_modified)";
 
-/// A statement's shape: one line, shortened, with literals blanked out, since values are nobody's
-/// business in a log.
-fn shape(sql: &str) -> String {
-    let mut out = String::new();
-    let mut chars = sql.chars().peekable();
-    let mut word = false;
-    while let Some(c) = chars.next() {
-        if out.chars().count() >= STATEMENT_CHARS_MAX {
-            out.push_str(" …");
-            break;
-        }
-        match c {
-            '\'' | '"' => {
-                skip_literal(&mut chars, c);
-                out.push('?');
-            }
-            c if c.is_ascii_digit() && !word => {
-                while chars
-                    .next_if(|c| c.is_ascii_alphanumeric() || *c == '.')
-                    .is_some()
-                {}
-                out.push('?');
-            }
-            c if c.is_whitespace() => {
-                if !out.ends_with(' ') && !out.is_empty() {
-                    out.push(' ');
-                }
-            }
-            c => out.push(c),
-        }
-        word = c.is_alphanumeric() || c == '_' || c == '`' || c == '$';
-    }
-    if out.trim().is_empty() {
-        return "not known".to_string();
-    }
-    out.trim_end().to_string()
-}
-
-fn skip_literal(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, quote: char) {
-    while let Some(c) = chars.next() {
-        if c == '\\' {
-            chars.next();
-        } else if c == quote && chars.next_if_eq(&quote).is_none() {
-            return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_show_no_values() {
-        assert_eq!(
-            shape("UPDATE t1\n SET a = 'it''s \\' x', b=0x1F WHERE `id` IN (17,  -2.5)"),
-            "UPDATE t1 SET a = ?, b=? WHERE `id` IN (?, -?)"
-        );
-        assert_eq!(shape(""), "not known");
-        let long = shape(&"SELECT a FROM b ".repeat(30));
-        assert!(long.chars().count() <= STATEMENT_CHARS_MAX + 2, "{long}");
+/// What a session runs, without its values.
+fn statement_shape(sql: Option<&str>) -> String {
+    match shape(sql.unwrap_or_default(), STATEMENT_CHARS_MAX) {
+        shape if shape.is_empty() => "not known".to_string(),
+        shape => shape,
     }
 }

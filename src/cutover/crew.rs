@@ -137,7 +137,8 @@ pub(super) async fn end_connections(server: &Server, ids: &[u32]) -> Result<()> 
     loop {
         let left: u64 = session
             .one(&format!(
-                "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID IN ({list})"
+                "SELECT COUNT(*) FROM {} WHERE ID IN ({list})",
+                server.facts().processlist()
             ))
             .await
             .doing(|| "see our lost connections end")?;

@@ -23,7 +23,7 @@ fn may_kill(blocker: &Blocker, policy: KillPolicy, rows_max: u64) -> bool {
     asked_for
         && blocker.certain
         && blocker.id != 0
-        && blocker.rows_modified <= rows_max
+        && blocker.rows_modified.is_some_and(|rows| rows <= rows_max)
         && !blocker.transaction.is_empty()
         && !SERVERS_OWN.contains(&blocker.user.as_str())
 }
@@ -101,7 +101,7 @@ mod tests {
             age: Duration::from_secs(9),
             statement: "SELECT ?".into(),
             idle: true,
-            rows_modified: 10,
+            rows_modified: Some(10),
             transaction: "4711".into(),
             certain: true,
         };
@@ -115,7 +115,7 @@ mod tests {
         assert!(may(&idle, KillPolicy::All) && may(&running, KillPolicy::All));
         let spared = [
             Blocker {
-                rows_modified: 11,
+                rows_modified: Some(11),
                 ..idle.clone()
             },
             Blocker {

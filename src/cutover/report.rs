@@ -67,8 +67,8 @@ pub struct Blocker {
     pub statement: String,
     /// Whether it runs no statement now.
     pub idle: bool,
-    /// Rows that its transaction has changed.
-    pub rows_modified: u64,
+    /// Rows that its transaction has changed; `None` where the server could not tell.
+    pub rows_modified: Option<u64>,
     /// Its transaction's number with the server, to know it again.
     pub transaction: String,
     /// Whether it is seen to hold the table; otherwise it is only known to be old enough.
@@ -79,14 +79,15 @@ impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}connection {} ({}@{}, open for {:.1}s, {}, {} rows changed, last: {})",
+            "{}connection {} ({}@{}, open for {:.1}s, {}, {}last: {})",
             if self.certain { "" } else { "perhaps " },
             self.id,
             self.user,
             self.host,
             self.age.as_secs_f64(),
             if self.idle { "idle" } else { "running" },
-            self.rows_modified,
+            self.rows_modified
+                .map_or_else(String::new, |rows| format!("{rows} rows changed, ")),
             self.statement
         )
     }

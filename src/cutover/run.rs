@@ -424,6 +424,8 @@ impl<C: LastChanges> Run<'_, C> {
         tracing::info!(
             event = "cutover_attempt",
             number = attempt.number,
+            outcome = %attempt.outcome,
+            stall_ms = attempt.stall.as_secs_f64() * 1e3,
             "{attempt}"
         );
         (self.on_attempt)(&attempt);

@@ -238,6 +238,23 @@ impl Facts {
         }
     }
 
+    /// The privilege that is needed to list replicas (MariaDB from 10.5.2: measured on 10.11).
+    pub fn replica_list_privilege(&self) -> &'static str {
+        match self.flavour {
+            Flavour::MariaDb if self.version >= (10, 5, 2) => "REPLICATION MASTER ADMIN",
+            _ => "REPLICATION SLAVE",
+        }
+    }
+
+    /// The privilege that shows a replica's state, where it is not the one that shows the binlog's
+    /// position: MariaDB from 10.5.9 (manual, `SHOW REPLICA STATUS`).
+    pub fn replica_status_privilege(&self) -> Option<&'static str> {
+        match self.flavour {
+            Flavour::MariaDb if self.version >= (10, 5, 9) => Some("SLAVE MONITOR"),
+            _ => None,
+        }
+    }
+
     /// The privileges of which one lets an account write while `read_only` is ON (MySQL: manual,
     /// `read_only`; MariaDB took it out of SUPER in 10.11).
     pub fn read_only_exemptions(&self) -> &'static [&'static str] {
@@ -261,6 +278,20 @@ impl Facts {
     /// Whether an ALTER can be asked for by `ALGORITHM=NOCOPY`: in place, rows untouched (MariaDB 10.3).
     pub fn has_nocopy(&self) -> bool {
         self.is_mariadb() && self.version >= (10, 3, 7)
+    }
+
+    /// The table of connections. MySQL's `information_schema.PROCESSLIST` cannot be read at all while
+    /// anybody runs a statement with a character beyond the basic plane (error 3854, measured on 9.7); the
+    /// one of 8.0.22 can, with PROCESS alone.
+    pub fn processlist(&self) -> &'static str {
+        if self.flavour == Flavour::MySql
+            && self.version >= (8, 0, 22)
+            && self.is_on("performance_schema")
+        {
+            "performance_schema.processlist"
+        } else {
+            "information_schema.PROCESSLIST"
+        }
     }
 
     /// Whether `performance_schema.metadata_locks` can be read: it exists in both families, and is

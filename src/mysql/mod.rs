@@ -13,8 +13,10 @@ pub mod retry;
 pub mod role;
 pub mod server;
 pub mod session;
+mod shape;
 
 pub use flavour::{Facts, Flavour};
 pub use options::{ConnectOptions, SslMode};
 pub use server::{OwnConnection, Server};
 pub use session::{Outcome, Purpose, Session, Warning};
+pub use shape::shape;

@@ -231,12 +231,8 @@ fn typed<T: FromRow>(row: Row) -> Result<T> {
     })
 }
 
-/// A statement's beginning, for messages: long ones carry values, which are nobody's business in a log.
+/// A statement's beginning, for messages.
 fn shorten(sql: &str) -> String {
     const CHARS_MAX: usize = 160;
-    let one_line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    match one_line.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{} …", &one_line[..end]),
-        None => one_line,
-    }
+    super::shape(sql, CHARS_MAX)
 }

@@ -3,38 +3,118 @@
 use super::status::StatusSnapshot;
 use super::text::{bytes, copy_rate, finish_text, grouped, span};
 
-/// Characters of the bar.
+/// Characters of the bar, where there is room.
 const BAR: usize = 30;
-/// No wider, however wide the terminal is.
+/// What else is on the bar's line.
+const BESIDE_BAR: usize = 42;
+/// No wider, however wide the terminal is; reasons may be.
 const WIDTH_MAX: usize = 79;
+/// Lines of one reason; it is cut after them.
+const REASON_LINES_MAX: usize = 4;
 
 /// The lines of the block for a terminal of so many columns.
 pub fn lines(status: &StatusSnapshot, columns: usize) -> Vec<String> {
+    // Some terminals wrap a line that reaches the last column.
+    let room = columns.saturating_sub(1);
     let mut lines = vec![
         both_ends(
-            columns.saturating_sub(1).min(WIDTH_MAX),
+            room.min(WIDTH_MAX),
             &format!("{} on {}", status.table, status.server),
             &format!("{} in all", span(status.elapsed_s)),
         ),
-        work(status),
-        format!(
-            "  {} of {} rows, {} rows/s",
-            grouped(status.rows_copied),
-            grouped(status.rows_total),
-            grouped(copy_rate(status))
-        ),
-        replay(status),
+        work(status, room),
     ];
+    lines.extend(wrapped(&copied(status), room.min(WIDTH_MAX)));
+    lines.push(replay(status));
     if let Some(lag) = status.replica_lag_s {
         lines.push(format!("  replicas {} behind at most", span(lag)));
     }
+    if !status.past_phases.is_empty() {
+        let past: Vec<String> = status
+            .past_phases
+            .iter()
+            .map(|(phase, seconds)| format!("{phase} {}", span(*seconds)))
+            .collect();
+        let past = format!("  before that {}", past.join(", "));
+        lines.extend(wrapped(&past, room.min(WIDTH_MAX)));
+    }
     lines.push(format!("  finished {}", finish_text(status)));
-    lines.extend(hindrances(status));
+    for reason in hindrances(status) {
+        lines.extend(wrapped(&reason, room));
+    }
     lines
 }
 
+/// Rows, bytes, and where in the key.
+fn copied(status: &StatusSnapshot) -> String {
+    let rate = copy_rate(status);
+    let mut text = format!(
+        "  {} of {} rows, {} rows/s",
+        grouped(status.rows_copied),
+        grouped(status.rows_total),
+        grouped(rate)
+    );
+    if status.bytes_total > 0 {
+        let row_bytes = status.bytes_total as f64 / status.rows_total.max(1) as f64;
+        text.push_str(&format!(
+            ", about {} of {}, {}/s",
+            bytes(status.bytes_copied),
+            bytes(status.bytes_total),
+            bytes((rate as f64 * row_bytes) as u64)
+        ));
+    }
+    if status.phase == "copy"
+        && let Some(key) = &status.copied_up_to
+    {
+        text.push_str(&format!(", up to {key}"));
+    }
+    text
+}
+
+/// Breaks a line between words; what goes on is indented further. A word that is too long is broken.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    const INDENT: &str = "    ";
+    let width = width.max(2 * INDENT.len());
+    let mut lines = vec![String::from("  ")];
+    let mut length = 2;
+    let mut is_first = true;
+    for word in text.split_whitespace() {
+        let mut word: Vec<char> = word.chars().collect();
+        if !is_first && length + 1 + word.len() > width {
+            lines.push(INDENT.to_string());
+            length = INDENT.len();
+            is_first = true;
+        }
+        while length + word.len() + usize::from(!is_first) > width {
+            let rest = word.split_off(width - length);
+            push(&mut lines, word.iter());
+            lines.push(INDENT.to_string());
+            length = INDENT.len();
+            word = rest;
+        }
+        if !is_first {
+            push(&mut lines, [' '].iter());
+            length += 1;
+        }
+        length += word.len();
+        push(&mut lines, word.iter());
+        is_first = false;
+    }
+    if lines.len() > REASON_LINES_MAX {
+        lines.truncate(REASON_LINES_MAX);
+        push(&mut lines, ['…'].iter());
+    }
+    lines
+}
+
+fn push<'a>(lines: &mut [String], chars: impl Iterator<Item = &'a char>) {
+    if let Some(last) = lines.last_mut() {
+        last.extend(chars);
+    }
+}
+
 /// The phase with its bar.
-fn work(status: &StatusSnapshot) -> String {
+fn work(status: &StatusSnapshot, room: usize) -> String {
     let (done, percent) = match status.phase.as_str() {
         "verify" => {
             let share = status.rows_verified as f64 / status.rows_copied.max(1) as f64;
@@ -42,12 +122,13 @@ fn work(status: &StatusSnapshot) -> String {
         }
         _ => (status.percent / 100.0, status.percent),
     };
-    let full = (done.clamp(0.0, 1.0) * BAR as f64) as usize;
+    let bar = room.saturating_sub(BESIDE_BAR).min(BAR);
+    let full = (done.clamp(0.0, 1.0) * bar as f64) as usize;
     format!(
         "  {:<10} [{}{}] {percent:>5.1} %  for {}",
         status.phase,
         "#".repeat(full),
-        ".".repeat(BAR - full),
+        ".".repeat(bar - full),
         span(status.phase_s)
     )
 }
@@ -134,6 +215,10 @@ mod tests {
         status.rows_copied = 4_321_000_000;
         status.rows_total = 10_000_000_000;
         status.rows_per_s = 123_456.7;
+        status.bytes_total = 1 << 40;
+        status.bytes_copied = 1 << 39;
+        status.copied_up_to = Some("id=4321000000".into());
+        status.past_phases = vec![("preflight".into(), 0.5), ("prepare".into(), 0.25)];
         status.changes_applied = 12_345_678;
         status.replay_lag_s = Some(0.2);
         status.backlog_rows = 123_456;
@@ -152,10 +237,38 @@ mod tests {
             "  copy       [############..................]  43.2 %  for 0 ms"
         );
         assert_eq!(
-            lines[3],
+            lines[4],
             "  replay 12,345,678 changes, 200 ms behind, 123,456 rows (11.8 MiB) waiting"
         );
-        assert_eq!(lines[5], "  finished in 11h 6m to 13h 53m");
+        assert_eq!(
+            lines[2..4],
+            [
+                "  4,321,000,000 of 10,000,000,000 rows, 123,456 rows/s, about 512.0 GiB of 1.0",
+                "    TiB, 12.9 MiB/s, up to id=4321000000"
+            ]
+        );
+        assert_eq!(lines[6], "  before that preflight 500 ms, prepare 250 ms");
+        assert_eq!(lines[7], "  finished in 11h 6m to 13h 53m");
+        for columns in [20, 50, 160] {
+            for line in super::lines(&status, columns).iter().skip(2).take(2) {
+                assert!(line.chars().count() < columns, "{columns}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_are_wrapped() {
+        assert_eq!(
+            wrapped("  one two three four", 12),
+            ["  one two", "    three", "    four"]
+        );
+        assert_eq!(
+            wrapped("  a12345678901234", 10),
+            ["  a1234567", "    890123", "    4"]
+        );
+        let long = wrapped(&"word ".repeat(50), 20);
+        assert_eq!(long.len(), REASON_LINES_MAX);
+        assert!(long[3].ends_with('…'));
     }
 
     #[test]
@@ -176,7 +289,12 @@ mod tests {
             for_s: 0.1,
         }];
         status.postponed = true;
-        let text = lines(&status, 40).join("\n");
+        let narrow = lines(&status, 40);
+        assert!(
+            narrow.iter().all(|line| line.chars().count() < 44),
+            "{narrow:#?}"
+        );
+        let text = lines(&status, 100).join("\n");
         assert!(text.contains("stopped for 4.0 s: lag of replica r:1 is 3.2s, limit 1.5s"));
         assert!(text.contains("waits for the lock of d.t for 100 ms, held by connection 42"));
         assert!(text.contains("ctl cut-over"));

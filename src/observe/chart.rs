@@ -112,16 +112,23 @@ pub fn chart(title: &str, unit: Unit, total_s: f64, series: &[Series], bands: &[
 }
 
 fn path(line: &Series, x: &impl Fn(f64) -> f64, y: &impl Fn(f64) -> f64) -> String {
+    /// A point between gaps is drawn as a stroke, or it would not be seen.
+    const LONE: f64 = 3.0;
     let mut path = String::new();
-    let mut is_down = false;
-    for (t, value) in &line.points {
+    let mut run = 0;
+    for (t, value) in line.points.iter().copied().chain([(0.0, None)]) {
         match value {
             Some(value) => {
-                let verb = if is_down { 'L' } else { 'M' };
-                let _ = write!(path, "{verb}{:.1} {:.1}", x(*t), y(*value));
-                is_down = true;
+                let verb = if run > 0 { 'L' } else { 'M' };
+                let _ = write!(path, "{verb}{:.1} {:.1}", x(t), y(value));
+                run += 1;
             }
-            None => is_down = false,
+            None => {
+                if run == 1 {
+                    let _ = write!(path, "h{LONE}");
+                }
+                run = 0;
+            }
         }
     }
     path
@@ -188,7 +195,7 @@ mod tests {
                 (3.0, Some(1.0)),
             ],
         };
-        assert_eq!(path(&line, &|t| t, &|v| v), "M0.0 1.0M2.0 2.0L3.0 1.0");
+        assert_eq!(path(&line, &|t| t, &|v| v), "M0.0 1.0h3M2.0 2.0L3.0 1.0");
         let html = chart("a < b", Unit::Count, 3.0, &[line], &[]);
         assert!(html.contains("a &lt; b") && html.contains(">3.0 s<"));
         let empty = Series {

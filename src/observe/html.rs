@@ -267,7 +267,7 @@ fn bands(report: &Report) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     let mut last_t = 0.0;
     for point in &report.series {
-        if let Some(source) = point.stopped {
+        if let Some(source) = point.stopped.filter(|_| point.phase != "scan") {
             match bands.last_mut() {
                 Some(band) if band.title == source && band.to_s == last_t => band.to_s = point.t_s,
                 _ => bands.push(Band {
@@ -345,7 +345,10 @@ fn throttle(out: &mut String, report: &Report) {
              <th>reason</th></tr>",
         );
         let skipped = throttle.stops.len().saturating_sub(ROWS_MAX);
-        for stop in &throttle.stops[skipped..] {
+        // They are recorded as they end.
+        let mut stops: Vec<_> = throttle.stops[skipped..].iter().collect();
+        stops.sort_by(|a, b| a.began_s.total_cmp(&b.began_s));
+        for stop in stops {
             let _ = write!(
                 out,
                 "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",

@@ -305,9 +305,9 @@ fn replay(out: &mut Families, source: &StatusSource) {
         status.binlog_kept_s,
     );
     out.known(
-        "index_build_percent",
-        "How much of the building of indexes is done by the server's estimate.",
-        status.index_percent,
+        "index_build_done_ratio",
+        "How much of the building of indexes is done by the server's estimate, 0 to 1.",
+        status.index_percent.map(|percent| percent / 100.0),
     );
     out.known(
         "replica_lag_seconds",
@@ -446,6 +446,101 @@ mod tests {
         assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }
 
+    /// What `promtool check metrics` and Prometheus' page on naming ask for: base units, no type in the
+    /// name, a help text, endings that are kept for what they mean.
+    #[test]
+    fn names_follow_the_conventions() {
+        let page = include_str!("../../docs/metrics.md");
+        for name in families() {
+            let bare = name.strip_prefix("changeling_").unwrap();
+            assert!(
+                bare.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            for word in bare.split('_') {
+                let wrong = [
+                    "ms",
+                    "millis",
+                    "micros",
+                    "minutes",
+                    "hours",
+                    "percent",
+                    "kb",
+                    "mib",
+                    "gauge",
+                    "counter",
+                    "histogram",
+                ];
+                assert!(!wrong.contains(&word), "{name}: {word}");
+            }
+            for ending in ["_count", "_sum", "_bucket"] {
+                assert!(!name.ends_with(ending), "{name}");
+            }
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{name}` |")));
+            let is_counter = row.is_some_and(|row| row.contains("| counter |"));
+            assert_eq!(
+                is_counter,
+                name.ends_with("_total"),
+                "{name} in docs/metrics.md"
+            );
+        }
+        let text = render(&source());
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let name = line.split(' ').next().unwrap();
+            let help = text
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("# HELP {name} ")))
+                .unwrap();
+            assert!(help.ends_with('.') && help.len() > 10, "{name}: {help}");
+        }
+    }
+
+    /// What Grafana needs to load a dashboard and to draw its panels.
+    #[test]
+    fn the_dashboard_is_whole() {
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/grafana.json")).unwrap();
+        assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36);
+        let variables: Vec<&str> = dashboard["templating"]["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|variable| variable["name"].as_str().unwrap())
+            .collect();
+        let mut ids = BTreeSet::new();
+        let mut cells = BTreeSet::new();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let title = panel["title"].as_str().unwrap();
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+            assert!(panel["type"].is_string(), "{title}");
+            let place = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+            assert!(place("x") + place("w") <= 24, "{title}");
+            for x in place("x")..place("x") + place("w") {
+                for y in place("y")..place("y") + place("h") {
+                    assert!(cells.insert((x, y)), "{title} lies on another panel");
+                }
+            }
+            for target in panel["targets"].as_array().unwrap() {
+                let query = target["expr"].as_str().unwrap();
+                assert!(query.contains("changeling_"), "{title}: {query}");
+                let opened = query.matches('(').count() + query.matches('{').count();
+                let closed = query.matches(')').count() + query.matches('}').count();
+                assert_eq!(opened, closed, "{title}: {query}");
+                for variable in query.split('$').skip(1) {
+                    let name: String = variable
+                        .trim_start_matches('{')
+                        .chars()
+                        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                        .collect();
+                    let is_known = variables.contains(&name.as_str()) || name.starts_with("__");
+                    assert!(is_known, "{title}: ${name}");
+                }
+            }
+        }
+    }
+
     /// All families, with a throttle and everything known.
     fn families() -> BTreeSet<String> {
         let source = source();
@@ -500,7 +595,7 @@ mod tests {
         }
         let dashboard: serde_json::Value =
             serde_json::from_str(include_str!("../../docs/grafana.json")).unwrap();
-        assert_eq!(dashboard["panels"].as_array().unwrap().len(), 12);
+        assert_eq!(dashboard["panels"].as_array().unwrap().len(), 14);
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 use super::eta::{Forecast, Forecaster, Sample, Scope};
 use super::recorder::{Attempts, Point, Recorder};
+use crate::chunk::LowWatermark;
+use crate::key::Key;
 use crate::names::Names;
 use crate::progress::{Phase, Progress, Wait};
 use crate::throttle::Throttle;
@@ -28,6 +30,7 @@ pub struct StatusSource {
     /// What may be changed.
     pub tunables: watch::Receiver<Tunables>,
     throttle: OnceLock<Throttle>,
+    walk: OnceLock<Walked>,
     plan: Mutex<Plan>,
     forecaster: Mutex<Forecaster>,
     recorder: Mutex<Recorder>,
@@ -42,6 +45,18 @@ struct InTheWay {
     whom: Vec<String>,
     next_at: Option<Instant>,
     since: Instant,
+}
+
+/// How far the copy has come in the key.
+struct Walked {
+    watermark: watch::Receiver<LowWatermark>,
+    describe: Box<dyn Fn(&Key) -> String + Send + Sync>,
+}
+
+impl std::fmt::Debug for Walked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Walked")
+    }
 }
 
 /// What the run will do after the copy, as far as it is known.
@@ -98,6 +113,8 @@ pub struct StatusSnapshot {
     pub phase: String,
     /// Seconds in this phase.
     pub phase_s: f64,
+    /// The phases that are over, in their order, with seconds.
+    pub past_phases: Vec<(String, f64)>,
     /// Seconds since the start.
     pub elapsed_s: f64,
     /// Seconds of the copy so far, or that it took.
@@ -106,6 +123,12 @@ pub struct StatusSnapshot {
     pub rows_total: u64,
     /// Rows copied.
     pub rows_copied: u64,
+    /// Bytes of the original's rows (estimate).
+    pub bytes_total: u64,
+    /// Bytes copied, by the share of the rows (estimate).
+    pub bytes_copied: u64,
+    /// The copy is contiguous up to this key: `id=4711`; nothing before the first chunk.
+    pub copied_up_to: Option<String>,
     /// Share of the copy that is done, per cent, 0 to 100.
     pub percent: f64,
     /// Rows a second over the last ten seconds.
@@ -174,6 +197,7 @@ impl StatusSource {
             progress,
             tunables,
             throttle: OnceLock::new(),
+            walk: OnceLock::new(),
             plan: Mutex::default(),
             forecaster: Mutex::default(),
             recorder: Mutex::default(),
@@ -186,6 +210,24 @@ impl StatusSource {
     /// Tells of the throttle once it runs; a second one is ignored.
     pub fn attach(&self, throttle: Throttle) {
         let _ = self.throttle.set(throttle);
+    }
+
+    /// Tells how far the copy has come in the key, and how a key is written; a second one is ignored.
+    pub fn attach_walk(
+        &self,
+        watermark: watch::Receiver<LowWatermark>,
+        describe: impl Fn(&Key) -> String + Send + Sync + 'static,
+    ) {
+        let _ = self.walk.set(Walked {
+            watermark,
+            describe: Box::new(describe),
+        });
+    }
+
+    fn copied_up_to(&self) -> Option<String> {
+        let walk = self.walk.get()?;
+        let next = walk.watermark.borrow().next.clone();
+        next.map(|key| (walk.describe)(&key))
     }
 
     /// The throttle, once it runs.
@@ -314,6 +356,8 @@ impl StatusSource {
         let copy_is_over = copy_is_over(phase);
         let rates = self.forecaster().rates();
         let index_build = lock(&progress.index_build).clone();
+        let percent = Forecaster::copied_share(rows_copied, rows_total, copy_is_over) * 100.0;
+        let bytes_total = progress.bytes_total.get();
         StatusSnapshot {
             table: self.names.original.to_string(),
             ghost: self.names.ghost.table.clone(),
@@ -322,12 +366,20 @@ impl StatusSource {
             server: self.server.clone(),
             phase: phase.to_string(),
             phase_s: (now - since).as_secs_f64(),
+            past_phases: progress
+                .phases()
+                .into_iter()
+                .map(|(phase, time)| (phase.to_string(), time.as_secs_f64()))
+                .collect(),
             elapsed_s: progress.started.elapsed().as_secs_f64(),
             copy_s: self.copy_time(phase, now - since).as_secs_f64(),
             // A copy that found more rows than were estimated has at least those.
             rows_total: rows_total.max(rows_copied),
             rows_copied,
-            percent: Forecaster::copied_share(rows_copied, rows_total, copy_is_over) * 100.0,
+            bytes_total,
+            bytes_copied: (bytes_total as f64 * percent / 100.0) as u64,
+            copied_up_to: self.copied_up_to(),
+            percent,
             rows_per_s: rates.copied,
             chunk_rows: progress.chunk_rows.get(),
             chunk_ms: progress.chunk_micros.get() as f64 / 1e3,
@@ -404,6 +456,9 @@ impl StatusSource {
             builds_indexes: plan.builds_indexes,
             verifies: plan.verifies,
             indexes_for: (phase == Phase::Indexes).then_some(phase_for),
+            indexes_done: lock(&self.progress.index_build)
+                .as_ref()
+                .and_then(|build| build.done),
         })
     }
 

@@ -42,6 +42,8 @@ pub struct Requirements {
     pub nullable_key: bool,
     /// Whether foreign keys of the table may be lost.
     pub discard_foreign_keys: bool,
+    /// Whether the replicas to watch are given: the primary need not be asked for them then.
+    pub replicas_given: bool,
 }
 
 /// What was found.
@@ -111,7 +113,7 @@ async fn look(
     let mut report = Report::default();
     let findings = &mut report.findings;
     let grants = privileges::read(session).await?;
-    privileges::check(session, &names.original, &grants, findings).await?;
+    privileges::check(session, &names.original, &grants, requirements, findings).await?;
     server::check(session, &grants, findings).await?;
     log_settings::check(session, &names.original, findings).await?;
     report.replicas = server::replicas(session).await?;

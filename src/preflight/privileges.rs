@@ -1,9 +1,10 @@
 //! What the account must be allowed to do.
 
+use super::Requirements;
 use super::finding::{Finding, Findings};
 use super::grants::Grants;
 use crate::failure::{ErrorClass, Result};
-use crate::mysql::{Session, quote};
+use crate::mysql::{Facts, Session, quote};
 use crate::names::TableName;
 
 /// Needed on the schema, for the original and our own tables. TRIGGER is needed to see triggers, which
@@ -46,6 +47,7 @@ pub async fn check(
     session: &mut Session,
     table: &TableName,
     grants: &Grants,
+    requirements: &Requirements,
     findings: &mut Findings,
 ) -> Result<()> {
     let account = account(session).await?;
@@ -54,13 +56,7 @@ pub async fn check(
         .into_iter()
         .filter(|privilege| !grants.on_schema(&table.schema, privilege))
         .collect();
-    let monitors = facts.binlog_monitor_privileges();
-    let has_monitor = monitors.iter().any(|name| grants.everywhere(name));
-    let everywhere: Vec<&str> = (!grants.everywhere("REPLICATION SLAVE"))
-        .then_some("REPLICATION SLAVE")
-        .into_iter()
-        .chain((!has_monitor).then_some(monitors[0]))
-        .collect();
+    let everywhere = missing_everywhere(&facts, grants, requirements);
     let mut missing = Vec::new();
     let mut remedies = Vec::new();
     if !on_schema.is_empty() {
@@ -81,14 +77,16 @@ pub async fn check(
             remedies.join("; "),
         ));
     }
-    if !grants.everywhere("PROCESS") {
+    if let Some(name) = facts.replica_status_privilege()
+        && !grants.everywhere(name)
+    {
         findings.push(Finding::warn(
-            "grant-process",
+            "grant-replicas",
             format!(
-                "account {account} lacks PROCESS: foreign keys of tables it may not see, long transactions \
-                 and replicas stay unknown"
+                "account {account} lacks {name} here: if it does on replicas too, their lag cannot be asked \
+                 for, and the copy will wait"
             ),
-            format!("GRANT PROCESS ON *.* TO {account}"),
+            format!("GRANT {name} ON *.* TO {account}"),
         ));
     }
     if facts.shows_metadata_locks() && !reads_metadata_locks(session).await? {
@@ -99,6 +97,32 @@ pub async fn check(
         ));
     }
     Ok(())
+}
+
+/// What is missing of the privileges on everything. PROCESS is needed to see who holds the table and
+/// which foreign keys point at it: without it the run would fail at the swap.
+fn missing_everywhere(
+    facts: &Facts,
+    grants: &Grants,
+    requirements: &Requirements,
+) -> Vec<&'static str> {
+    let has_one = |names: &[&str]| names.iter().any(|name| grants.everywhere(name));
+    let monitors = facts.binlog_monitor_privileges();
+    let mut missing = Vec::new();
+    if !grants.everywhere("REPLICATION SLAVE") {
+        missing.push("REPLICATION SLAVE");
+    }
+    if !has_one(monitors) {
+        missing.push(monitors[0]);
+    }
+    let lists = facts.replica_list_privilege();
+    if !requirements.replicas_given && !grants.everywhere(lists) && !missing.contains(&lists) {
+        missing.push(lists);
+    }
+    if !grants.everywhere("PROCESS") {
+        missing.push("PROCESS");
+    }
+    missing
 }
 
 async fn reads_metadata_locks(session: &mut Session) -> Result<bool> {

@@ -149,10 +149,11 @@ fn is_server(row: &Row) -> bool {
 
 /// Other readers of the binlog may be among them: too many is the safe side.
 async fn binlog_dumps(session: &mut Session) -> Result<usize> {
+    let list = session.server().facts().processlist();
     session
-        .one(
-            "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'",
-        )
+        .one(&format!(
+            "SELECT COUNT(*) FROM {list} WHERE COMMAND LIKE 'Binlog Dump%'"
+        ))
         .await
 }
 

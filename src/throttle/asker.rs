@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::FromRow;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{ErrorClass, Failure, Result};
 use crate::mysql::{Purpose, Server, Session, quote};
 
 /// How long one look may take.
@@ -75,8 +75,12 @@ impl Asker {
             }
         };
         let result = session.query(sql).await;
-        if !matches!(&result, Err(failure) if failure.is_disconnected()) {
-            self.session = Some(session);
+        match result.as_ref().err().and_then(Failure::class) {
+            Some(ErrorClass::Disconnected) => {}
+            // A global grant counts for new connections only (manual, "When Privilege Changes Take
+            // Effect"): the next look must notice when it has been given.
+            Some(ErrorClass::Refused) => session.close().await,
+            _ => self.session = Some(session),
         }
         result
     }

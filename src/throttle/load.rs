@@ -193,7 +193,8 @@ async fn own_threads(asker: &mut Asker) -> Result<(f64, f64)> {
     }
     let sql = format!(
         "SELECT CAST(COUNT(*) AS SIGNED), CAST(COALESCE(SUM(command <> 'Sleep'), 0) AS SIGNED) \
-         FROM information_schema.processlist WHERE id IN ({})",
+         FROM {} WHERE id IN ({})",
+        asker.server().facts().processlist(),
         ids.join(", ")
     );
     let (connected, running): (i64, i64) = asker.first(&sql).await?.unwrap_or((0, 0));

@@ -56,9 +56,10 @@ pub async fn discover(asker: &mut Asker) -> Result<Vec<Candidate>> {
         .await
         .remedy("grant REPLICATION SLAVE, or list the replicas with --replicas")?;
     let dumps: Vec<(u64, String)> = asker
-        .query(
-            "SELECT id, host FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'",
-        )
+        .query(&format!(
+            "SELECT id, host FROM {} WHERE command LIKE 'Binlog Dump%'",
+            facts.processlist()
+        ))
         .await?;
     let readers: Vec<String> = dumps
         .into_iter()

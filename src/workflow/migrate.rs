@@ -33,6 +33,7 @@ use crate::schema::{self, TableDefinition};
 use crate::settings::{CountRows, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
+use crate::walk::keys::describe;
 
 /// No index build is expected to take longer; the limit is there so that nothing waits for ever.
 const INDEX_BUILD_LIMIT: Duration = Duration::from_secs(7 * 86_400);
@@ -55,13 +56,18 @@ pub struct Done {
     pub verification: Option<Verification>,
 }
 
+/// The ALTER's clauses, for status and report: who gave a whole statement named the table in it.
+fn shown_alter(text: &str) -> String {
+    AlterStatement::parse(text).map_or_else(|_| text.to_string(), |alter| alter.clauses_sql())
+}
+
 /// Alters the table while it is in use.
 pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: FaceKind) -> Outcome {
     // The desk outlives the story: commands are answered, and signals heard, until the very end.
     let mut desk_group = Supervisor::new(&CancellationToken::new());
     let status = Arc::new(StatusSource::new(
         run.names.clone(),
-        run.settings.alter.clone(),
+        shown_alter(&run.settings.alter),
         run.server.address(),
         run.progress.clone(),
         run.tunables.subscribe(),
@@ -228,6 +234,7 @@ async fn approve(run: &Run) -> Result<Approval> {
             trigger_suffix: run.settings.trigger_suffix.clone(),
             nullable_key: run.settings.nullable_key,
             discard_foreign_keys: run.settings.discard_foreign_keys,
+            replicas_given: !run.settings.throttle.replicas.is_empty(),
         },
     )
     .await?;
@@ -345,6 +352,10 @@ async fn through_the_ghost(
     let engines = engines::start(run, &prepared, desk.controller.source(), group).await?;
     let status = desk.controller.source();
     status.attach(engines.throttle.clone());
+    let key = prepared.key.clone();
+    status.attach_walk(engines.watermark.subscribe(), move |value| {
+        describe(&key, value)
+    });
     status.expect_after_copy(
         !prepared.deferred.is_empty(),
         run.settings.verify != VerifySetting::Off,
@@ -507,6 +518,8 @@ async fn copy_rows(
     if run.settings.count_rows != CountRows::First {
         run.progress.rows_total.set(prepared.original.rows_estimate);
     }
+    let bytes = prepared.original.rows_estimate * prepared.original.row_bytes_estimate;
+    run.progress.bytes_total.set(bytes);
     if let Some(found) = &prepared.resumed {
         run.progress.rows_copied.set(found.rows_copied);
     }

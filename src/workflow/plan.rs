@@ -9,7 +9,7 @@ use crate::alter::{AlterStatement, ClauseKind, NativeWay};
 use crate::binlog;
 use crate::copy::choose_mode;
 use crate::cutover::{self, KillPolicy};
-use crate::failure::Result;
+use crate::failure::{ErrorClass, Result};
 use crate::mysql::Purpose;
 use crate::preflight::{self, Severity};
 use crate::settings::CopySetting;
@@ -80,7 +80,10 @@ pub async fn plan(run: &Run) -> Result<Plan> {
         &mut session,
         &run.names,
         &alter,
-        &preflight::Requirements::default(),
+        &preflight::Requirements {
+            replicas_given: !run.settings.throttle.replicas.is_empty(),
+            ..preflight::Requirements::default()
+        },
     )
     .await?;
     session.close().await;
@@ -142,8 +145,12 @@ pub async fn plan(run: &Run) -> Result<Plan> {
             run.settings.cutover.budget,
             &[],
         )
-        .await?;
-        plan.blockers = held.iter().map(ToString::to_string).collect();
+        .await;
+        match held {
+            // The grant that is missing is among the findings.
+            Err(failure) if failure.class() == Some(ErrorClass::Refused) => {}
+            held => plan.blockers = held?.iter().map(ToString::to_string).collect(),
+        }
     }
     if let Some(key) = &report.key {
         plan.migration_key = Some(key.source_index.clone());

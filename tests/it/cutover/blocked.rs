@@ -152,7 +152,10 @@ async fn kills(server: &'static TestServer) {
     assert!(matches!(end, Ok(Swap::NotSwapped(_))), "{end:?}");
     assert!(attempts[0].killed.is_empty());
     let blocker = &attempts[0].blockers[0];
-    assert_eq!((blocker.id, blocker.rows_modified), (writer.id().await, 2));
+    assert_eq!(
+        (blocker.id, blocker.rows_modified),
+        (writer.id().await, Some(2))
+    );
 
     field.plan.kill_rows_max = 2;
     field.plan.kill = KillPolicy::Never;

@@ -150,6 +150,11 @@ impl Live {
         self.finished(status).await
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     /// Sends a signal, for example `libc::SIGINT`.
     pub fn signal(&self, signal: i32) {
         let Some(pid) = self.child.id() else { return };
