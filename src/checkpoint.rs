@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::chunk::{Chunk, LowWatermark};
 use crate::coordinates::Coordinates;
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::key::Key;
+use crate::key::{Key, hex};
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
@@ -83,6 +83,16 @@ pub struct Checkpoint {
     /// believed of it. (From version 2.)
     #[serde(default)]
     pub repair: bool,
+    /// The run's row in the history.
+    #[serde(default)]
+    pub history: Option<u64>,
+    /// The run of the history that is taken back, or kept revertible: the ghost is its old table.
+    #[serde(default)]
+    pub reverts: Option<u64>,
+    /// Rows that do not fit the ghost, as hex of their keys' bytes: the applied coordinates do not cover
+    /// them.
+    #[serde(default)]
+    pub misfits: Vec<String>,
 }
 
 /// A chunk, as kept.
@@ -162,13 +172,14 @@ impl Checkpoint {
 
 /// The hex form of a key for [`Checkpoint::watermark`].
 pub fn watermark_text(key: &Key) -> String {
-    key.to_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&key.to_bytes())
 }
 
-fn key_of_text(text: &str) -> Result<Key> {
+/// The key of a text that [`watermark_text`] made.
+///
+/// # Errors
+/// Bytes that are no key: the table was damaged.
+pub fn key_of_text(text: &str) -> Result<Key> {
     unhex(text)
         .and_then(|bytes| Key::from_bytes(&bytes))
         .ok_or_else(|| damaged("a key in it cannot be read"))
@@ -363,6 +374,9 @@ mod tests {
             key: None,
             settings: BTreeMap::from([("drop-renamed".into(), "no".into())]),
             repair: true,
+            history: Some(3),
+            reverts: None,
+            misfits: vec![],
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         let back: Checkpoint = serde_json::from_str(&text).unwrap();

@@ -4,6 +4,11 @@ use std::cmp::Ordering;
 
 use crate::row::Cell;
 
+/// Bytes as hexadecimal text.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The values of the migration key's columns, in the key's order. None is NULL.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key(pub Vec<Cell>);

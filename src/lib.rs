@@ -14,6 +14,7 @@ pub mod coordinates;
 pub mod copy;
 pub mod cutover;
 pub mod failure;
+pub mod history;
 pub mod interlock;
 pub mod key;
 pub mod leftovers;

@@ -25,6 +25,8 @@ pub enum Phase {
     Postponed,
     /// Swaps the tables.
     CutOver,
+    /// Has swapped, and keeps the old table in step.
+    Revertible,
     /// Cleans up and reports.
     Finish,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Phase {
             Phase::Verify => "verify",
             Phase::Postponed => "postponed",
             Phase::CutOver => "cut-over",
+            Phase::Revertible => "revertible",
             Phase::Finish => "finish",
         })
     }
@@ -157,6 +160,8 @@ pub struct Progress {
     pub retries: Count,
     /// Why the last chunk was tried again. (copy, verify)
     pub last_refusal: Mutex<String>,
+    /// Rows that do not fit the ghost and are gathered. (replay)
+    pub misfits: Count,
     /// Keys in the backlog. (replay)
     pub backlog_rows: Count,
     /// Bytes of the backlog. (replay)
@@ -215,6 +220,7 @@ impl Default for Progress {
             changes_applied: Count::default(),
             retries: Count::default(),
             last_refusal: Mutex::default(),
+            misfits: Count::default(),
             backlog_rows: Count::default(),
             backlog_bytes: Count::default(),
             replay_lag_micros: AtomicI64::new(-1),

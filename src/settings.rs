@@ -131,6 +131,25 @@ pub enum CountRows {
     First,
 }
 
+/// What a run is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// It applies the ALTER.
+    #[default]
+    Alter,
+    /// It takes a finished run back.
+    Revert(WhichRun),
+}
+
+/// Which run is taken back; the last one unless more is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WhichRun {
+    /// By its number in the history.
+    pub id: Option<u64>,
+    /// By the name of its old table.
+    pub old_table: Option<String>,
+}
+
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
@@ -212,8 +231,14 @@ pub struct Settings {
     pub connect: ConnectOptions,
     /// The table.
     pub table: TableName,
-    /// The ALTER as it was given.
+    /// The ALTER as it was given; nothing where the task is another.
     pub alter: String,
+    /// See [`Task`].
+    pub task: Task,
+    /// Whether the run is written into the history, without which it cannot be taken back.
+    pub history: bool,
+    /// How long after the swap the old table is kept in step.
+    pub keep_revertible: Option<Duration>,
     /// What may change while running, with its first values.
     pub tunables: Tunables,
     /// See [`CopySetting`].
@@ -308,6 +333,9 @@ impl Settings {
             connect,
             table,
             alter: alter.into(),
+            task: Task::default(),
+            history: true,
+            keep_revertible: None,
             tunables: Tunables::default(),
             copy: CopySetting::default(),
             replay: ReplaySetting::default(),

@@ -69,7 +69,7 @@ async fn fill(
         .sql_for(ghost)
         .ok_or_else(copy_table::nothing_to_do)?;
     session.execute(&sql).await?;
-    carry_auto_increment(session, &original.name, ghost, alter).await?;
+    carry_auto_increment(session, &original.name, ghost, Some(alter)).await?;
     let mut definition = load(session, ghost).await?;
     let complete_create = definition.create_statement.clone();
     let mut clauses = Vec::new();
@@ -105,7 +105,7 @@ async fn load(session: &mut Session, ghost: &TableName) -> Result<TableDefinitio
 
 /// Gives the ghost the original's AUTO_INCREMENT counter, as a native ALTER would. Done once at the
 /// beginning, and again shortly before the swap: the counter also counts rows that are gone since, which
-/// never come to the ghost. Does nothing where the ALTER sets a counter itself.
+/// never come to the ghost. Does nothing where there is an ALTER that sets a counter itself.
 ///
 /// # Errors
 /// What the server answered.
@@ -113,13 +113,15 @@ pub async fn carry_auto_increment(
     session: &mut Session,
     original: &TableName,
     ghost: &TableName,
-    alter: &AlterStatement,
+    alter: Option<&AlterStatement>,
 ) -> Result<()> {
-    let set_by_alter = alter.kinds().any(|kind| {
-        matches!(kind, ClauseKind::TableOptions(options)
+    let set_by_alter = |alter: &AlterStatement| {
+        alter.kinds().any(|kind| {
+            matches!(kind, ClauseKind::TableOptions(options)
             if options.iter().any(|(name, _)| name == "AUTO_INCREMENT"))
-    });
-    if set_by_alter {
+        })
+    };
+    if alter.is_some_and(set_by_alter) {
         return Ok(());
     }
     let Some(next) = auto_increment(session, original).await? else {

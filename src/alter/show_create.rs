@@ -66,6 +66,16 @@ pub fn check_constraint(part: &str) -> Option<(String, &str)> {
 /// The text without the table's name and without the AUTO_INCREMENT counter: equal for tables of one
 /// definition.
 pub fn comparable(create_statement: &str) -> String {
+    without(create_statement, false)
+}
+
+/// As [`comparable`], and without the names of constraints, which the server makes from the table's name
+/// and makes anew when the table is renamed.
+pub fn comparable_renamed(create_statement: &str) -> String {
+    without(create_statement, true)
+}
+
+fn without(create_statement: &str, constraint_names: bool) -> String {
     let all = tokens(create_statement, Dialect::default());
     let mut kept = String::new();
     let mut at = 0;
@@ -90,6 +100,12 @@ pub fn comparable(create_statement: &str) -> String {
         {
             // The blank before it goes too.
             leave_out(token.start.saturating_sub(1), number.end());
+        } else if constraint_names
+            && depth == 1
+            && token.is("CONSTRAINT")
+            && let Some(name) = all.get(index + 1)
+        {
+            leave_out(name.start, name.end());
         }
     }
     leave_out(create_statement.len(), create_statement.len());

@@ -21,8 +21,8 @@ pub struct CtlArgs {
     /// The table that is being migrated
     #[arg(long, env = "CHANGELING_TABLE")]
     table: Option<String>,
-    /// status [json] · why · pause · resume · set NAME VALUE · cut-over · postpone · abort · drop ·
-    /// coordinates · help
+    /// status [json] · why · pause · resume · set NAME VALUE · cut-over · postpone · revert · abort ·
+    /// drop · coordinates · help
     #[arg(required = true, num_args = 1..)]
     command: Vec<String>,
 }

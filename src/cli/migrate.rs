@@ -10,6 +10,7 @@ use super::connection::ConnectionArgs;
 use super::values;
 use crate::alter::AlterStatement;
 use crate::failure::{Context, Failure, Result};
+use crate::mysql::ConnectOptions;
 use crate::names::TableName;
 use crate::settings::{
     CopySetting, CutOverSettings, DeferIndexes, Extent, KillBlockers, OldTable, ReplaySetting,
@@ -279,6 +280,9 @@ pub struct MigrateArgs {
     cutover: CutOverArgs,
     #[command(flatten)]
     run: RunArgs,
+    /// Keep the old table in step for so long after the swap: `changeling revert` takes seconds then
+    #[arg(long, env = "CHANGELING_KEEP_REVERTIBLE", value_name = "DURATION", value_parser = values::duration, help_heading = "Cut-over")]
+    keep_revertible: Option<Duration>,
 }
 
 impl MigrateArgs {
@@ -298,7 +302,48 @@ impl MigrateArgs {
     /// A wrong command line, or connection files that cannot be read.
     pub fn resolve(self) -> Result<Settings> {
         let (table, alter) = self.statement.resolve()?;
-        let connect = self.connection.resolve()?;
+        let keep = self.keep_revertible.filter(|keep| !keep.is_zero());
+        if keep.is_some() && self.cutover.drop_old_table != OldTable::Keep {
+            return Err(Failure::usage(
+                "--keep-revertible needs the old table, which --drop-old-table drops",
+            )
+            .remedy("leave out one of them; `changeling cleanup` drops old tables later"));
+        }
+        let groups = SettingsArgs {
+            engine: self.engine,
+            throttle: self.throttle,
+            cutover: self.cutover,
+            run: self.run,
+        };
+        let mut settings = groups.resolve(self.connection.resolve()?, table, alter)?;
+        settings.keep_revertible = keep;
+        Ok(settings)
+    }
+}
+
+/// What all commands that run have in common.
+pub struct SettingsArgs {
+    /// Copy, replay and verification.
+    pub engine: EngineArgs,
+    /// What makes it pause or stop.
+    pub throttle: ThrottleArgs,
+    /// The swap.
+    pub cutover: CutOverArgs,
+    /// Continuing, watching, reporting.
+    pub run: RunArgs,
+}
+
+impl SettingsArgs {
+    /// The settings of a run on a table.
+    ///
+    /// # Errors
+    /// A wrong command line.
+    pub fn resolve(
+        self,
+        connect: ConnectOptions,
+        table: TableName,
+        alter: String,
+    ) -> Result<Settings> {
         let (engine, throttle, cutover, run) = (self.engine, self.throttle, self.cutover, self.run);
         if !(0.0..=100.0).contains(&throttle.nice_ratio) {
             return Err(Failure::usage("--nice-ratio is outside of 0 to 100"));

@@ -6,10 +6,12 @@ pub mod connection;
 pub mod ctl;
 pub mod enums;
 pub mod gh_ost;
+pub mod history;
 pub mod lint;
 pub mod migrate;
 pub mod pages;
 pub mod plan;
+pub mod revert;
 mod run;
 pub mod values;
 pub mod verify;
@@ -72,10 +74,17 @@ pub enum Command {
     /// The real thing without the swap: ghost, copy, live replay, indexes, comparison; removes its tables
     #[command(disable_help_flag = true)]
     Rehearse(Box<migrate::MigrateArgs>),
+    /// Take the last finished migration of a table back without losing writes made since
+    #[command(disable_help_flag = true)]
+    Revert(Box<revert::RevertArgs>),
+    /// The runs of a table or schema: who, when, what, where in the binlog, and what came of it
+    #[command(disable_help_flag = true)]
+    History(Box<history::HistoryArgs>),
     /// Preflight, the way the server and this program would take, findings with remedies; changes nothing
     #[command(disable_help_flag = true)]
     Plan(Box<plan::PlanArgs>),
-    /// Talk to a running migration: status, why, pause, resume, set, cut-over, postpone, abort, drop
+    /// Talk to a running migration: status, why, pause, resume, set, cut-over, postpone, revert,
+    /// abort, drop
     #[command(disable_help_flag = true)]
     Ctl(ctl::CtlArgs),
     /// List the tables that runs have left, with age and size, and remove those named

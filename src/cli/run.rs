@@ -75,6 +75,8 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
     match cli.command {
         Command::Migrate(arguments) => migrate(arguments.resolve(), screen, form).await,
         Command::Rehearse(arguments) => migrate(arguments.rehearsal(), screen, form).await,
+        Command::Revert(arguments) => revert(*arguments, screen, form).await,
+        Command::History(arguments) => plain(form, arguments.run().await),
         Command::Plan(arguments) => plain(form, arguments.run().await),
         Command::Ctl(arguments) => plain(form, arguments.run().await),
         Command::Cleanup(arguments) => plain(form, arguments.run().await),
@@ -99,6 +101,22 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
                 .map(|()| ExitCode::SUCCESS),
         ),
     }
+}
+
+async fn revert(
+    arguments: super::revert::RevertArgs,
+    screen: Arc<Screen>,
+    form: LogFormat,
+) -> ExitCode {
+    match arguments.ask_keeper().await {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(failure) => return failed(&failure, &Ending::nothing_changed(), form),
+    }
+    if arguments.dry_run {
+        return plain(form, arguments.plan().await);
+    }
+    migrate(arguments.resolve(), screen, form).await
 }
 
 /// The end of a command that changes no table.

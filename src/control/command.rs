@@ -31,6 +31,8 @@ pub enum Command {
     CutOver,
     /// Hold the cut-over.
     Postpone,
+    /// Swap back.
+    Revert,
     /// Stop, to be continued.
     Abort,
     /// Stop and remove everything.
@@ -57,6 +59,10 @@ pub const HELP: &[(&str, &str)] = &[
         "swap the tables as soon as all is ready, whatever postpones it",
     ),
     ("postpone", "hold the cut-over until `cut-over`"),
+    (
+        "revert",
+        "swap back, while the run stays for --keep-revertible",
+    ),
     ("abort", "stop; the same command line continues later"),
     ("drop", "stop and remove everything that this run made"),
     ("coordinates", "where the binlog reader is"),
@@ -91,6 +97,7 @@ pub fn parse(line: &str) -> Result<Command> {
         "settings" => Command::Settings,
         "cut-over" => Command::CutOver,
         "postpone" => Command::Postpone,
+        "revert" => Command::Revert,
         "abort" => Command::Abort,
         "drop" => Command::Drop,
         "coordinates" => Command::Coordinates,
@@ -154,6 +161,10 @@ pub fn execute(controller: &Controller, command: Command) -> Result<String> {
         Command::Abort => {
             controller.abort()?;
             "stopping; the same command line continues".to_string()
+        }
+        Command::Revert => {
+            controller.revert()?;
+            "going back".to_string()
         }
         Command::Drop => {
             controller.drop_all()?;

@@ -35,6 +35,8 @@ const COMMANDS_MAX: usize = 16;
 pub enum ControlCommand {
     /// Cut over as soon as possible, whatever postpones it (flag file, `postpone`).
     CutOver,
+    /// Swap back: the run has swapped and keeps the old table in step.
+    Revert,
     /// End the run so that it can be continued: flush, checkpoint, leave the tables.
     Abort,
     /// End the run and remove everything that it made.
@@ -141,6 +143,20 @@ impl Controller {
     pub fn cut_over(&self) -> Result<()> {
         self.change(|tunables| tunables.postpone_cutover = false);
         self.send(ControlCommand::CutOver)
+    }
+
+    /// Swaps back, while the run keeps the old table in step.
+    ///
+    /// # Errors
+    /// It does not; or as [`Controller::cut_over`].
+    pub fn revert(&self) -> Result<()> {
+        if self.status().revertible.is_none() {
+            return Err(Failure::failed("there is nothing to revert now").remedy(
+                "a run can be reverted here after its swap, while it stays for --keep-revertible",
+            ));
+        }
+        self.status.revert_begins();
+        self.send(ControlCommand::Revert)
     }
 
     /// Ends the run so that the same command continues it.

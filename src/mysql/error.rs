@@ -14,6 +14,8 @@ pub const ER_TOO_MANY_CONNECTIONS: u16 = 1040;
 pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// Duplicate entry for a unique key.
 pub const ER_DUP_ENTRY: u16 = 1062;
+/// A value is out of range in an expression.
+pub const ER_DATA_OUT_OF_RANGE: u16 = 1690;
 /// Table already exists.
 pub const ER_TABLE_EXISTS: u16 = 1050;
 /// Unknown table in a DROP.

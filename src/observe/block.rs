@@ -1,7 +1,7 @@
 //! What the live block says: some lines of at most 79 characters.
 
 use super::status::StatusSnapshot;
-use super::text::{bytes, copy_rate, finish_text, grouped, span};
+use super::text::{bytes, copy_rate, finish_text, grouped, revertible_text, span};
 
 /// Characters of the bar, where there is room.
 const BAR: usize = 30;
@@ -37,6 +37,9 @@ pub fn lines(status: &StatusSnapshot, columns: usize) -> Vec<String> {
             .collect();
         let past = format!("  before that {}", past.join(", "));
         lines.extend(wrapped(&past, room.min(WIDTH_MAX)));
+    }
+    if let Some(text) = revertible_text(status) {
+        lines.extend(wrapped(&format!("  {text}"), room.min(WIDTH_MAX)));
     }
     lines.push(format!("  finished {}", finish_text(status)));
     for reason in hindrances(status) {

@@ -402,6 +402,17 @@ fn cutover(out: &mut Families, source: &StatusSource) {
         "1 while the operator holds the cut-over back.",
         if postponed { 1.0 } else { 0.0 },
     );
+    let left = source.snapshot().revertible.map_or(0.0, |now| now.left_s);
+    out.gauge(
+        "revertible_seconds",
+        "For how long still the run is kept revertible, after its swap.",
+        left,
+    );
+    out.gauge(
+        "misfit_rows",
+        "Rows that would not fit the old definition.",
+        source.progress.misfits.get() as f64,
+    );
     let lag = source.progress.replay_lag_micros.load(Ordering::Relaxed);
     out.gauge(
         "replay_live",

@@ -219,7 +219,10 @@ impl Report {
         let mut line = |text: String| {
             let _ = writeln!(out, "  {text}");
         };
-        line(format!("ALTER TABLE {} {}", self.table, self.alter));
+        line(match self.alter.starts_with(crate::history::REVERT) {
+            true => self.alter.clone(),
+            false => format!("ALTER TABLE {} {}", self.table, self.alter),
+        });
         let phases: Vec<String> = self
             .phases
             .iter()

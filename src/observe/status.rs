@@ -37,6 +37,25 @@ pub struct StatusSource {
     attempts: Mutex<Attempts>,
     checkpoint_at: Mutex<Option<Instant>>,
     in_the_way: Mutex<Option<InTheWay>>,
+    revertible: Mutex<Revertible>,
+}
+
+/// The way back of a run that has swapped, while it is kept.
+#[derive(Clone, Debug, Default)]
+struct Revertible {
+    until: Option<Instant>,
+    refused: Option<String>,
+}
+
+/// What is shown of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RevertibleNow {
+    /// For how long still, seconds.
+    pub left_s: f64,
+    /// How many rows would not fit the old definition.
+    pub misfits: u64,
+    /// Why the last `revert` was not done.
+    pub refused: Option<String>,
 }
 
 /// Who keeps the cut-over from its lock.
@@ -179,6 +198,8 @@ pub struct StatusSnapshot {
     pub postponed: bool,
     /// When it will be finished.
     pub forecast: Option<Forecast>,
+    /// After the swap, while the old table is kept in step.
+    pub revertible: Option<RevertibleNow>,
 }
 
 impl StatusSource {
@@ -204,7 +225,35 @@ impl StatusSource {
             attempts: Mutex::default(),
             checkpoint_at: Mutex::default(),
             in_the_way: Mutex::default(),
+            revertible: Mutex::default(),
         }
+    }
+
+    /// The run has swapped and is kept revertible until then; `None`: no more.
+    pub fn revertible_until(&self, until: Option<Instant>) {
+        lock(&self.revertible).until = until;
+    }
+
+    /// A revert was asked for, and could not be done.
+    pub fn revert_refused(&self, why: String) {
+        lock(&self.revertible).refused = Some(why);
+    }
+
+    /// A revert is asked for.
+    pub fn revert_begins(&self) {
+        lock(&self.revertible).refused = None;
+    }
+
+    fn revertible(&self, now: Instant) -> Option<RevertibleNow> {
+        let revertible = lock(&self.revertible);
+        Some(RevertibleNow {
+            left_s: revertible
+                .until?
+                .saturating_duration_since(now)
+                .as_secs_f64(),
+            misfits: self.progress.misfits.get(),
+            refused: revertible.refused.clone(),
+        })
     }
 
     /// Tells of the throttle once it runs; a second one is ignored.
@@ -411,6 +460,7 @@ impl StatusSource {
             waits: self.waits(phase, now),
             postponed: self.tunables.borrow().postpone_cutover,
             forecast: self.forecast(phase, now - since, rows_total),
+            revertible: self.revertible(now),
         }
     }
 
@@ -493,6 +543,7 @@ fn is_paced(phase: Phase) -> bool {
         | Phase::Indexes
         | Phase::Postponed
         | Phase::CutOver
+        | Phase::Revertible
         | Phase::Finish => false,
     }
 }
@@ -501,7 +552,12 @@ fn is_paced(phase: Phase) -> bool {
 pub fn copy_is_over(phase: Phase) -> bool {
     match phase {
         Phase::Preflight | Phase::Scan | Phase::Prepare | Phase::Copy => false,
-        Phase::Indexes | Phase::Verify | Phase::Postponed | Phase::CutOver | Phase::Finish => true,
+        Phase::Indexes
+        | Phase::Verify
+        | Phase::Postponed
+        | Phase::CutOver
+        | Phase::Revertible
+        | Phase::Finish => true,
     }
 }
 

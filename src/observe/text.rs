@@ -154,6 +154,9 @@ pub fn status_text(status: &StatusSnapshot) -> String {
     if status.postponed {
         line("cut-over", "postponed until `cut-over`".to_string());
     }
+    if let Some(text) = revertible_text(status) {
+        line("way back", text);
+    }
     line("finished", finish_text(status));
     out.truncate(out.trim_end().len());
     out
@@ -171,8 +174,25 @@ pub fn copy_rate(status: &StatusSnapshot) -> u64 {
     rate as u64
 }
 
+/// `still revertible for 1h 4m, 3 rows would not fit`, while the old table is kept in step.
+pub fn revertible_text(status: &StatusSnapshot) -> Option<String> {
+    let revertible = status.revertible.as_ref()?;
+    let refused = match &revertible.refused {
+        Some(why) => format!("; the last revert was refused: {why}"),
+        None => String::new(),
+    };
+    Some(format!(
+        "still revertible for {}, {} rows would not fit{refused}",
+        span(revertible.left_s),
+        grouped(revertible.misfits)
+    ))
+}
+
 /// `in 12m 30s to 15m 0s`, or why that is not known.
 pub fn finish_text(status: &StatusSnapshot) -> String {
+    if let Some(revertible) = &status.revertible {
+        return format!("in {}", span(revertible.left_s));
+    }
     match status.forecast {
         _ if status.phase == "postponed" => "when it may cut over".to_string(),
         Some(forecast) => format!("in {} to {}", span(forecast.p50_s), span(forecast.p90_s)),

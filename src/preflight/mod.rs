@@ -85,7 +85,7 @@ impl Report {
     }
 }
 
-/// Looks at everything. The server is asked about the ALTER on an empty scratch table, which is gone
+/// Looks at everything; without an ALTER, at all but what one would bring with it. The server is asked about the ALTER on an empty scratch table, which is gone
 /// when this returns. The session is a `Ddl` one.
 ///
 /// # Errors
@@ -93,7 +93,7 @@ impl Report {
 pub async fn inspect(
     session: &mut Session,
     names: &Names,
-    alter: &AlterStatement,
+    alter: Option<&AlterStatement>,
     requirements: &Requirements,
 ) -> Result<Report> {
     look(session, names, alter, requirements)
@@ -104,7 +104,7 @@ pub async fn inspect(
 async fn look(
     session: &mut Session,
     names: &Names,
-    alter: &AlterStatement,
+    alter: Option<&AlterStatement>,
     requirements: &Requirements,
 ) -> Result<Report> {
     session
@@ -117,7 +117,9 @@ async fn look(
     server::check(session, &grants, findings).await?;
     log_settings::check(session, &names.original, findings).await?;
     report.replicas = server::replicas(session).await?;
-    statement::check(session, names, alter, findings).await?;
+    if let Some(alter) = alter {
+        statement::check(session, names, alter, findings).await?;
+    }
     left_overs::check(session, names, requirements, findings).await?;
     report.original = schema::load(session, &names.original).await?;
     let Some(original) = &report.original else {
@@ -130,6 +132,8 @@ async fn look(
     if original.kind != TableKind::Table {
         return Ok(report);
     }
-    data::check(session, names, alter, requirements, &mut report).await?;
+    if let Some(alter) = alter {
+        data::check(session, names, alter, requirements, &mut report).await?;
+    }
     Ok(report)
 }

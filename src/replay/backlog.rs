@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::ledger::{Ledger, Mark};
 use super::window::{KeyBytes, Window};
-use crate::change::{BinlogEvent, ChangeSink, HEARTBEAT, now_micros};
+use crate::change::{After, BinlogEvent, ChangeSink, HEARTBEAT, RowChange, now_micros};
 use crate::coordinates::Coordinates;
 use crate::failure::{Failure, Result};
 use crate::interlock::Interlock;
@@ -152,6 +152,23 @@ impl Backlog {
             progress,
             keys_comparable,
         })
+    }
+
+    /// Has a row of the original read again and brought into the ghost, as if it had just changed.
+    pub fn look_again(&self, key: &Key) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let place = state.ledger.place();
+        let again = RowChange {
+            before: None,
+            after: Some(After {
+                key: key.clone(),
+                values: None,
+            }),
+        };
+        let new = state.open.add(again, place);
+        state.ledger.remember(place, new);
+        self.work.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

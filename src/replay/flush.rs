@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Done, Stop};
 use super::dirty::DirtyKeys;
-use super::statements::{Row, Statements};
-use super::task::{Kind, Performed, Task};
+use super::misfits::Misfits;
+use super::statements::{Row, RowLock, Statements};
+use super::task::{Kind, Performed, Source, Task};
 use super::window::{FinalState, KeyBytes, Window};
-use crate::failure::{Evidence, Failure, FailureKind};
+use crate::failure::{ErrorClass, Evidence, Failure, FailureKind};
 use crate::mysql::Session;
 use crate::mysql::error::does_not_fit;
 use crate::progress::Count;
@@ -57,6 +58,8 @@ pub(super) struct Flush<'a> {
     pub(super) evicted: [&'a DirtyKeys; 2],
     /// What the server said of the last of them.
     pub(super) conflict: &'a Mutex<Option<Evidence>>,
+    /// Where rows go that do not fit.
+    pub(super) misfits: &'a Misfits,
     pub(super) retries: &'a Count,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -68,6 +71,8 @@ pub(super) struct Flushed {
     pub(super) locked: HashSet<KeyBytes>,
     /// How many rows of the ghost stood in the way of others and are gone.
     pub(super) evicted: usize,
+    /// Rows that another is in the way of, where none may go for it.
+    pub(super) in_the_way: HashSet<KeyBytes>,
 }
 
 impl Flush<'_> {
@@ -82,6 +87,7 @@ impl Flush<'_> {
                 key,
                 bytes,
                 values: None,
+                recreated: pending.recreated,
             };
             match &pending.state {
                 FinalState::Delete => deletes.push(row),
@@ -101,14 +107,72 @@ impl Flush<'_> {
             // the truth: their changes are not applied yet.
             deletes.extend(upserts.iter().cloned());
         }
+        if self.statements.keeps() {
+            deletes.extend(upserts.iter().filter(|row| row.recreated).cloned());
+        }
         let mut flushed = Flushed::default();
         self.phase(hands, vec![(deletes, true)], &mut flushed)
             .await?;
         let (images, reread): (Vec<_>, Vec<_>) =
             upserts.into_iter().partition(|row| row.values.is_some());
-        self.phase(hands, vec![(images, false), (reread, false)], &mut flushed)
-            .await?;
+        let lists = vec![(images.clone(), false), (reread.clone(), false)];
+        self.phase(hands, lists, &mut flushed).await?;
+        for (rows, source) in [(images, Source::Images), (reread, Source::Original)] {
+            let blocked = rows
+                .into_iter()
+                .filter(|row| flushed.in_the_way.contains(row.bytes))
+                .collect();
+            self.unblock(hands, blocked, source, &mut flushed).await?;
+        }
         Ok(flushed)
+    }
+
+    /// Puts in rows that another was in the way of, where none may go for it: those whose way has become
+    /// free meanwhile, then those that are in each other's way. What is left does not fit.
+    async fn unblock(
+        &self,
+        hands: &mut [Hand<'_>],
+        mut blocked: Vec<Row<'_>>,
+        source: Source,
+        flushed: &mut Flushed,
+    ) -> Done<()> {
+        let Some(hand) = hands.first_mut() else {
+            return Ok(());
+        };
+        let kind = match source {
+            Source::Images => Kind::Images,
+            Source::Original => Kind::Reread(RowLock::Wait),
+        };
+        let mut before = usize::MAX;
+        while !blocked.is_empty() && blocked.len() < before {
+            before = blocked.len();
+            flushed.in_the_way.clear();
+            for row in &blocked {
+                self.put(hand, std::slice::from_ref(row), kind, flushed)
+                    .await?;
+            }
+            blocked.retain(|row| flushed.in_the_way.contains(row.bytes));
+        }
+        if blocked.is_empty() {
+            return Ok(());
+        }
+        if matches!(hand, Hand::Locking(_)) {
+            // It may begin no transaction, without which a kill in the middle would cost what they keep.
+            return Err(Stop::Failed(Failure::from_server(
+                ErrorClass::Transient,
+                None,
+                "rows that exchange unique values are applied before the next attempt",
+            )));
+        }
+        let task = self.task(&blocked, Kind::Exchange(source));
+        if !matches!(hand.perform(&task, self).await?, Performed::Refused(_)) {
+            return Ok(());
+        }
+        for row in &blocked {
+            let failure = Failure::failed("another row has one of its unique values");
+            self.misfit(row, failure)?;
+        }
+        Ok(())
     }
 
     /// Does some lists of rows by all hands, and waits for them.
@@ -149,6 +213,7 @@ impl Flush<'_> {
                 (Ok(more), _) => {
                     flushed.locked.extend(more.locked);
                     flushed.evicted += more.evicted;
+                    flushed.in_the_way.extend(more.in_the_way);
                 }
                 // A failure says more than a cancellation that it brought about.
                 (Err(stop), None | Some(Stop::Cancelled)) => first = Some(stop),
@@ -191,16 +256,24 @@ impl Flush<'_> {
         Ok(flushed)
     }
 
-    pub(super) fn misfit(&self, row: &Row<'_>, failure: Failure) -> Stop {
+    /// Gathers a row that does not fit.
+    ///
+    /// # Errors
+    /// It ends the run: rows are not gathered, or there are too many.
+    pub(super) fn misfit(&self, row: &Row<'_>, failure: Failure) -> Done<()> {
         let key = describe(self.statements.key(), &row.key);
-        Stop::Failed(
+        let why = format!("{key}: {}", failure.cause());
+        if self.misfits.gather(row.bytes, why) {
+            return Ok(());
+        }
+        Err(Stop::Failed(
             failure
                 .kind_is(FailureKind::DoesNotFit)
                 .doing(format!(
                     "put in the row with {key}, which does not fit the new definition"
                 ))
                 .remedy("correct this row or the new definition, then start again"),
-        )
+        ))
     }
 
     async fn delete(&self, hand: &mut Hand<'_>, rows: &[Row<'_>]) -> Done<()> {
@@ -235,13 +308,13 @@ impl Flush<'_> {
                 Ok(Performed::Only(_) | Performed::Evicted(_)) => {}
                 Ok(Performed::Refused(answer)) if part.len() == 1 => {
                     let before = flushed.evicted;
-                    self.evict(hand, part, flushed).await?;
+                    self.make_way(hand, part, flushed).await?;
                     if flushed.evicted > before {
                         self.told(rows, part, &answer);
                     }
                 }
                 Err(Stop::Failed(failure)) if does_not_fit(&failure) && part.len() == 1 => {
-                    return Err(self.misfit(&part[0], failure));
+                    self.misfit(&part[0], failure)?;
                 }
                 Ok(Performed::Refused(_)) => halve(part, &mut parts),
                 Err(Stop::Failed(failure)) if does_not_fit(&failure) => {
@@ -270,6 +343,22 @@ impl Flush<'_> {
         *conflict = Some(said);
     }
 
+    /// Another row is in the way of this one: that goes, or this one waits for the end of the flush.
+    pub(super) async fn make_way(
+        &self,
+        hand: &mut Hand<'_>,
+        row: &[Row<'_>],
+        flushed: &mut Flushed,
+    ) -> Done<()> {
+        if self.statements.keeps() {
+            flushed
+                .in_the_way
+                .extend(row.iter().map(|row| row.bytes.clone()));
+            return Ok(());
+        }
+        self.evict(hand, row, flushed).await
+    }
+
     pub(super) async fn evict(
         &self,
         hand: &mut Hand<'_>,
@@ -287,9 +376,7 @@ impl Flush<'_> {
                 Ok(())
             }
             Ok(_) => Ok(()),
-            Err(Stop::Failed(failure)) if does_not_fit(&failure) => {
-                Err(self.misfit(&row[0], failure))
-            }
+            Err(Stop::Failed(failure)) if does_not_fit(&failure) => self.misfit(&row[0], failure),
             Err(stop) => Err(stop),
         }
     }

@@ -4,7 +4,9 @@ pub mod backlog;
 mod connection;
 pub mod dirty;
 mod flush;
+pub mod keep;
 pub mod ledger;
+pub mod misfits;
 mod reread;
 pub mod statements;
 mod task;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use backlog::{Backlog, BacklogLimits};
 pub use dirty::{Dirty, DirtyKeys};
+pub use misfits::Misfits;
 pub use uniqueness::Uniqueness;
 pub use window::KeyBytes;
 
@@ -32,6 +35,7 @@ use crate::schema::{ColumnMap, MigrationKey};
 use crate::tunables::Tunables;
 use connection::{Connection, Stop};
 use flush::{Flush, Hand, StatementLimits};
+use keep::Keep;
 use statements::Statements;
 use window::Window;
 
@@ -64,6 +68,9 @@ pub struct ReplayPlan {
     pub statement_rows_max: usize,
     /// Whether its transactions are compressed in the binlog, where the server can.
     pub compress: bool,
+    /// So many rows that do not fit the ghost are gathered; 0: the first one ends the run. Where they are,
+    /// no row of the ghost goes for another, and rows keep what replay does not feed.
+    pub misfits_max: usize,
 }
 
 impl ReplayPlan {
@@ -95,6 +102,7 @@ pub struct Replay {
     parked: watch::Sender<bool>,
     /// Held by each flush, so that it is switched between two.
     watch_evictions: RwLock<bool>,
+    misfits: Misfits,
     dirty: DirtyKeys,
     evicted: DirtyKeys,
     conflict: Mutex<Option<Evidence>>,
@@ -112,6 +120,8 @@ impl Replay {
     ) -> Arc<Replay> {
         let facts = plan.server.facts();
         let packet = facts.number("max_allowed_packet").unwrap_or(16 << 20);
+        let keep = Keep::of(&plan.map);
+        let keeps = plan.misfits_max > 0 && (keep.any() || plan.uniqueness == Uniqueness::Stricter);
         Arc::new(Replay {
             statements: Statements::new(
                 facts,
@@ -120,7 +130,9 @@ impl Replay {
                 &plan.map,
                 plan.key.clone(),
                 plan.uniqueness,
+                keeps.then_some(keep),
             ),
+            misfits: Misfits::new(plan.misfits_max, progress.clone()),
             limits: StatementLimits {
                 rows_max: plan.statement_rows_max.max(1),
                 bytes_max: usize::try_from(packet / 4).unwrap_or(usize::MAX),
@@ -165,6 +177,11 @@ impl Replay {
             self.evicted.record(RECORD_BYTES_MAX);
         }
         *watch = on;
+    }
+
+    /// Rows that do not fit the ghost now.
+    pub fn misfits(&self) -> &Misfits {
+        &self.misfits
     }
 
     /// Keys of rows that replay has changed, for those who must look again; it records when told to.
@@ -371,18 +388,21 @@ impl Replay {
         mut window: Window,
     ) -> connection::Done<Rest> {
         let watch = self.watch_evictions.read().await;
-        let exact = self.plan.uniqueness == Uniqueness::Stricter && *watch;
+        let exact =
+            self.plan.uniqueness == Uniqueness::Stricter && *watch && !self.statements.keeps();
         let flush = Flush {
             statements,
             limits: self.limits,
             exact,
             evicted: [&self.evicted, &self.dirty],
             conflict: &self.conflict,
+            misfits: &self.misfits,
             retries: &self.progress.retries,
             cancel,
         };
         // Before the flush: an eviction in it counts, whatever the row's own change in it did before.
         self.evicted.remove(window.rows().map(|(key, _)| key));
+        self.misfits.forget(window.rows().map(|(key, _)| key));
         let flushed = match flush.run(hands, &window).await {
             Ok(flushed) => flushed,
             Err(stop) => {

@@ -73,7 +73,7 @@ impl Flush<'_> {
                 Ok(Attempt::Left(rows)) => left.extend(rows),
                 Ok(Attempt::Halve) => halve(part, &mut parts),
                 Err(Stop::Failed(failure)) if does_not_fit(&failure) => match part {
-                    [row] => return Err(self.misfit(row, failure)),
+                    [row] => self.misfit(row, failure)?,
                     _ => halve(part, &mut parts),
                 },
                 Err(stop) => return Err(stop),
@@ -96,7 +96,9 @@ impl Flush<'_> {
         if !self.statements.can_skip_locked() {
             // Which of them it was cannot be asked.
             return match rows {
-                [_] if self.exact => self.reread_evicting(hand, rows, flushed).await,
+                [_] if self.exact || self.statements.keeps() => {
+                    self.reread_evicting(hand, rows, flushed).await
+                }
                 [row] => Ok(Attempt::Left(vec![row.clone()])),
                 _ => Ok(Attempt::Halve),
             };
@@ -121,7 +123,7 @@ impl Flush<'_> {
         row: &[Row<'w>],
         flushed: &mut Flushed,
     ) -> Done<Attempt<'w>> {
-        self.evict(hand, row, flushed).await?;
+        self.make_way(hand, row, flushed).await?;
         Ok(Attempt::Left(Vec::new()))
     }
 }

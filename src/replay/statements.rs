@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keep::{Keep, Kept};
 use super::uniqueness::Uniqueness;
 use super::window::KeyBytes;
 use crate::key::Key;
@@ -21,6 +22,8 @@ pub struct Row<'w> {
     pub bytes: &'w KeyBytes,
     /// Its values as literals; `None`: read again from the original, or delete.
     pub values: Option<&'w str>,
+    /// See [`super::window::Pending::recreated`].
+    pub recreated: bool,
 }
 
 /// How a row goes into the ghost.
@@ -32,6 +35,9 @@ pub enum Verb {
     Replace,
     /// Changes the row of the same key: cheaper than REPLACE where no other row can be in the way.
     Update,
+    /// As [`Verb::Update`], also where others can be in the way: refused then. What the row has in columns
+    /// that replay does not feed stays.
+    Keep,
 }
 
 /// How rereading treats rows of the original that somebody has locked.
@@ -42,6 +48,9 @@ pub enum RowLock {
     /// Fails at once.
     Refuse,
 }
+
+/// Stands for the ghost in statements that are made before its name is known.
+const GHOST: &str = "\u{0}";
 
 /// Makes statements for one original and one ghost.
 #[derive(Clone, Debug)]
@@ -58,6 +67,9 @@ pub struct Statements {
     wait: &'static str,
     refuse: Option<&'static str>,
     skip: Option<&'static str>,
+    /// As `update`, after a SELECT.
+    update_selected: String,
+    keep: Option<Keep>,
     /// How replay puts rows in when nobody asks for the exact way.
     pub plain: Verb,
 }
@@ -71,6 +83,7 @@ impl Statements {
         map: &ColumnMap,
         key: Arc<MigrationKey>,
         uniqueness: Uniqueness,
+        keep: Option<Keep>,
     ) -> Statements {
         // Where two different keys may be one to the server, the key's own columns must be set too.
         let all = !key.comparable();
@@ -82,18 +95,30 @@ impl Statements {
         if names.is_empty() {
             names.extend(map.target_names().take(1));
         }
-        let assign = |name: &str| {
-            let name = quote::ident(name);
-            match facts.names_inserted_row() {
-                true => format!("{name} = changeling_new.{name}"),
-                false => format!("{name} = VALUES({name})"),
+        let guard = keep
+            .as_ref()
+            .filter(|_| uniqueness != Uniqueness::KeyOnly)
+            .and(key.columns.first());
+        let update = |new: &dyn Fn(&str) -> String| {
+            let mut assignments: Vec<String> = Vec::new();
+            if let Some(first) = guard {
+                assignments.push(guarded(&key, first, all, new));
             }
+            let own = guard.map(|first| first.target.name.as_str());
+            assignments.extend(
+                names
+                    .iter()
+                    .filter(|name| Some(**name) != own)
+                    .map(|name| format!("{} = {}", quote::ident(name), new(&quote::ident(name)))),
+            );
+            assignments.join(", ")
         };
-        let row_name = match facts.names_inserted_row() {
-            true => "AS changeling_new ",
-            false => "",
+        let old_form = |name: &str| format!("VALUES({name})");
+        let new_form = |name: &str| format!("changeling_new.{name}");
+        let (row_name, update_row) = match facts.names_inserted_row() {
+            true => ("AS changeling_new ", update(&new_form)),
+            false => ("", update(&old_form)),
         };
-        let assignments: Vec<String> = names.into_iter().map(assign).collect();
         Statements {
             from_original: format!(
                 "FROM {} FORCE INDEX ({})",
@@ -101,19 +126,21 @@ impl Statements {
                 Side::Source.index(&key)
             ),
             ghost: quote::table(ghost),
-            columns: quote::idents(map.target_names()),
-            select: map.select_list(),
-            update: format!(
-                "{row_name}ON DUPLICATE KEY UPDATE {}",
-                assignments.join(", ")
-            ),
+            columns: with(quote::idents(map.target_names()), &keep, |keep| {
+                &keep.fill_columns
+            }),
+            select: with(map.select_list(), &keep, |keep| &keep.fill_values),
+            update: format!("{row_name}ON DUPLICATE KEY UPDATE {update_row}"),
+            update_selected: format!("ON DUPLICATE KEY UPDATE {}", update(&old_form)),
             wait: facts.share_lock(),
             refuse: facts.share_lock_nowait(),
             skip: facts.share_lock_skip_locked(),
             plain: match uniqueness {
+                _ if keep.is_some() => Verb::Keep,
                 Uniqueness::KeyOnly => Verb::Update,
                 Uniqueness::Implied | Uniqueness::Stricter => Verb::Replace,
             },
+            keep,
             key,
         }
     }
@@ -124,6 +151,52 @@ impl Statements {
             ghost: quote::table(ghost),
             ..self.clone()
         }
+    }
+
+    /// Whether rows keep what replay does not feed, and none may go for another.
+    pub fn keeps(&self) -> bool {
+        self.keep.is_some()
+    }
+
+    /// Selects the keys, in the original's terms, and the kept columns of those rows of the ghost that
+    /// are there; see [`Statements::restore`].
+    pub fn select_kept(&self, rows: &[Row<'_>]) -> String {
+        let keys = self
+            .key
+            .columns
+            .iter()
+            .map(|column| in_source_terms(column, &Side::Target.column(column)));
+        let kept = self.keep.iter().flat_map(|keep| &keep.columns);
+        let list: Vec<String> = keys.chain(kept.map(Kept::select)).collect();
+        format!(
+            "SELECT {} FROM {} WHERE {}",
+            list.join(", "),
+            self.ghost,
+            self.any_of(rows, Side::Target)
+        )
+    }
+
+    /// Gives a row of the ghost the kept columns back that [`Statements::select_kept`] has selected;
+    /// `None`: there are none.
+    pub fn restore(&self, key: &Key, selected: &mysql_async::Row) -> Option<String> {
+        let columns = &self.keep.as_ref()?.columns;
+        let first = self.key.columns.len();
+        let set: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| {
+                let text: Option<String> = selected.get(first + index).unwrap_or_default();
+                format!("{} = {}", column.name, column.literal(text.as_deref()))
+            })
+            .collect();
+        (!set.is_empty()).then(|| {
+            format!(
+                "UPDATE {} SET {} WHERE {}",
+                self.ghost,
+                set.join(", "),
+                equals(&self.key, Side::Target, key)
+            )
+        })
     }
 
     /// The migration key.
@@ -157,16 +230,19 @@ impl Statements {
             self.ghost,
             self.columns
         );
-        let mut sql = String::with_capacity(head.len() + room + self.update.len() + 2);
+        let mut sql = String::with_capacity(head.len() + room + self.update.len() + 200);
         sql.push_str(&head);
         for (index, row) in rows.iter().enumerate() {
             sql.push_str(if index == 0 { "(" } else { ", (" });
             sql.push_str(row.values.unwrap_or_default());
+            if let Some(keep) = &self.keep {
+                sql.push_str(&keep.fill_values);
+            }
             sql.push(')');
         }
-        if verb == Verb::Update {
+        if matches!(verb, Verb::Update | Verb::Keep) {
             sql.push(' ');
-            sql.push_str(&self.update);
+            sql.push_str(&self.update.replace(GHOST, &self.ghost));
         }
         sql
     }
@@ -174,12 +250,13 @@ impl Statements {
     /// Puts rows in by reading them again from the original. REPLACE stands for [`Verb::Update`] too: an
     /// INSERT … SELECT has no name for the new row, and the two were measured to cost the same.
     pub fn put_reread(&self, verb: Verb, rows: &[Row<'_>], lock: RowLock) -> String {
-        let verb = match verb {
-            Verb::Insert => "INSERT",
-            Verb::Replace | Verb::Update => "REPLACE",
+        let (verb, update) = match verb {
+            Verb::Insert => ("INSERT", String::new()),
+            Verb::Replace | Verb::Update => ("REPLACE", String::new()),
+            Verb::Keep => ("INSERT", self.update_selected.replace(GHOST, &self.ghost)),
         };
         format!(
-            "{verb} INTO {} ({}) SELECT {} {} WHERE {} {}",
+            "{verb} INTO {} ({}) SELECT {} {} WHERE {} {} {update}",
             self.ghost,
             self.columns,
             self.select,
@@ -314,8 +391,45 @@ impl Statements {
 
 fn word(verb: Verb) -> &'static str {
     match verb {
-        Verb::Insert | Verb::Update => "INSERT",
+        Verb::Insert | Verb::Update | Verb::Keep => "INSERT",
         Verb::Replace => "REPLACE",
+    }
+}
+
+/// An assignment that changes nothing if the row in the way has the same key, and fails (error 1690,
+/// whatever the `sql_mode`) if it is another's, which ON DUPLICATE KEY UPDATE would change in its stead.
+/// `new` names the value of a column that was to be put in; it is assigned if `all`.
+fn guarded(
+    key: &MigrationKey,
+    first: &crate::schema::KeyColumn,
+    all: bool,
+    new: &dyn Fn(&str) -> String,
+) -> String {
+    let own = |column: &crate::schema::KeyColumn| {
+        format!("{GHOST}.{}", quote::ident(&column.target.name))
+    };
+    let same: Vec<String> = key
+        .columns
+        .iter()
+        .map(|column| {
+            let value = new(&quote::ident(&column.target.name));
+            format!("{} <=> {value}", own(column))
+        })
+        .collect();
+    let name = quote::ident(&first.target.name);
+    let kept = own(first);
+    let value = if all { new(&name) } else { kept.clone() };
+    // The sum depends on the row, so that nobody computes it beforehand.
+    format!(
+        "{name} = IF(IF({}, 0, 9223372036854775807 + (1 + LENGTH({kept}))) < 0, {kept}, {value})",
+        same.join(" AND ")
+    )
+}
+
+fn with(list: String, keep: &Option<Keep>, more: impl Fn(&Keep) -> &String) -> String {
+    match keep {
+        Some(keep) => list + more(keep),
+        None => list,
     }
 }
 

@@ -6,7 +6,7 @@ use super::statements::{Row, RowLock, Statements, Verb};
 use super::window::KeyBytes;
 use crate::failure::{ErrorClass, Failure, FailureKind, Result};
 use crate::mysql::Session;
-use crate::mysql::error::{ER_DUP_ENTRY, is_advice};
+use crate::mysql::error::{ER_DATA_OUT_OF_RANGE, ER_DUP_ENTRY, is_advice};
 use crate::walk::Side;
 use crate::walk::keys::read;
 
@@ -32,6 +32,18 @@ pub(super) enum Kind {
     RereadFree,
     /// Put in one row (image or not) and whatever is in its way out, and say what it was.
     Evict,
+    /// Put in rows that are in each other's way: all out, all in, as one transaction. They keep what replay
+    /// does not feed.
+    Exchange(Source),
+}
+
+/// Where a row's values are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From the binlog.
+    Images,
+    /// From the original.
+    Original,
 }
 
 /// What came of a piece of work.
@@ -50,7 +62,13 @@ pub(super) enum Performed {
 impl Task<'_> {
     /// Whether a failure is an answer to be acted upon, not to be tried again as it is.
     pub(super) fn hands_back(&self, failure: &Failure) -> bool {
-        let in_the_way = self.exact && failure.code() == Some(ER_DUP_ENTRY);
+        let keeps = self.statements.keeps() && self.kind != Kind::Delete;
+        let in_the_way = match failure.code() {
+            Some(ER_DUP_ENTRY) => self.exact || keeps,
+            // The guard of `Verb::Keep`.
+            Some(ER_DATA_OUT_OF_RANGE) => keeps,
+            _ => false,
+        };
         let locked = self.kind == Kind::Reread(RowLock::Refuse) && failure.is_transient();
         in_the_way || locked
     }
@@ -96,6 +114,7 @@ impl Task<'_> {
             Kind::Images | Kind::Reread(_) => self.put(session, self.rows).await?,
             Kind::RereadFree => return self.reread_free(session).await,
             Kind::Evict => return self.evict(session).await,
+            Kind::Exchange(source) => self.exchange(session, source).await?,
         }
         Ok(Performed::Done)
     }
@@ -115,6 +134,28 @@ impl Task<'_> {
             _ => self.statements.put_reread(verb, rows, RowLock::Wait),
         };
         execute_checked(session, &sql).await?;
+        Ok(())
+    }
+
+    async fn exchange(&self, session: &mut Session, source: Source) -> Result<()> {
+        let statements = self.statements;
+        let kept = session
+            .query_binary(&statements.select_kept(self.rows))
+            .await?;
+        session.execute(&statements.delete(self.rows)).await?;
+        let sql = match source {
+            Source::Images => statements.put_images(Verb::Insert, self.rows),
+            Source::Original => statements.put_reread(Verb::Insert, self.rows, RowLock::Wait),
+        };
+        execute_checked(session, &sql).await?;
+        for row in &kept {
+            let key = read(statements.key(), Side::Source, row)?;
+            // Another row of the same key keeps nothing of the former.
+            let new = self.rows.iter().any(|own| own.recreated && own.key == key);
+            if let Some(sql) = statements.restore(&key, row).filter(|_| !new) {
+                session.execute(&sql).await?;
+            }
+        }
         Ok(())
     }
 

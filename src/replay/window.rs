@@ -27,6 +27,16 @@ pub struct Pending {
     pub oldest: u64,
     /// How many changes of the row are in it.
     pub changes: u32,
+    /// Whether the row was gone in between: what is put in is another row of the same key, which has
+    /// nothing of the former's columns that replay does not feed.
+    pub recreated: bool,
+}
+
+impl Pending {
+    /// Whether a row of its key that was there before is gone or to go.
+    fn ends_former(&self) -> bool {
+        self.recreated || self.state == FinalState::Delete
+    }
 }
 
 /// Bytes that a row takes besides its key and values: the table's slot (which is at times half empty),
@@ -107,6 +117,7 @@ impl Window {
             Entry::Occupied(mut slot) => {
                 self.bytes -= row_bytes(slot.key(), &slot.get().state);
                 let row = slot.get_mut();
+                row.recreated = row.ends_former();
                 row.state = state;
                 row.changes = row.changes.saturating_add(1);
                 false
@@ -116,6 +127,7 @@ impl Window {
                     state,
                     oldest: place,
                     changes: 1,
+                    recreated: false,
                 });
                 true
             }
@@ -128,6 +140,7 @@ impl Window {
         match self.rows.entry(key) {
             Entry::Occupied(mut slot) => {
                 let row = slot.get_mut();
+                row.recreated |= older.ends_former();
                 let released = row.oldest.max(older.oldest);
                 row.oldest = row.oldest.min(older.oldest);
                 row.changes = row.changes.saturating_add(older.changes);
@@ -246,6 +259,24 @@ mod tests {
         assert_eq!(row(1).state, FinalState::Delete);
         assert_eq!(row(2).state, FinalState::Upsert(Some("8".into())));
         assert_eq!((row(2).oldest, row(2).changes), (5, 2));
+    }
+
+    #[test]
+    fn a_row_that_was_gone_is_another() {
+        let recreated = |window: &Window| window.get(&key(1).to_bytes()).unwrap().recreated;
+        let mut window = Window::default();
+        window.add(change(Some(1), Some((1, 7))), 1);
+        assert!(!recreated(&window));
+        window.add(change(Some(1), None), 2);
+        window.add(change(None, Some((1, 8))), 3);
+        assert!(recreated(&window));
+        let mut older = Window::default();
+        older.add(change(Some(1), None), 1);
+        let mut newer = Window::default();
+        newer.add(change(None, Some((1, 9))), 2);
+        assert!(!recreated(&newer));
+        newer.absorb(older, |_| {});
+        assert!(recreated(&newer));
     }
 
     proptest! {

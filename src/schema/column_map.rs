@@ -1,10 +1,12 @@
 //! Which column of the original goes into which column of the ghost.
 
+use serde::{Deserialize, Serialize};
+
 use super::table::{Column, TableDefinition, same_name};
 use crate::failure::{Failure, Result};
 
 /// What an ALTER says about columns beyond the definitions before and after it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColumnMoves {
     /// Old and new name of each renamed column (`CHANGE`, `RENAME COLUMN`). All old names are names
     /// before the ALTER and all new ones names after it, so that two may be exchanged.
@@ -166,6 +168,16 @@ impl ColumnMap {
 }
 
 impl ColumnMoves {
+    /// What takes it back: renames the other way, what was added goes, what was dropped comes.
+    pub fn reversed(&self) -> ColumnMoves {
+        let turned = |(old, new): &(String, String)| (new.clone(), old.clone());
+        ColumnMoves {
+            renamed: self.renamed.iter().map(turned).collect(),
+            dropped: self.added.clone(),
+            added: self.dropped.clone(),
+        }
+    }
+
     /// The name that a column has after the ALTER; `None` if it is dropped.
     fn name_after<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         if let Some((_, new)) = self.renamed.iter().find(|(old, _)| same_name(old, name)) {

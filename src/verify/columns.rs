@@ -66,6 +66,63 @@ impl Compared {
     }
 }
 
+impl Compared {
+    /// The comparison of a pair whose target's values became the source's by an ALTER: if that may have
+    /// rounded them, as it would round them again.
+    pub(super) fn turned(pair: &ColumnPair, source_is_json: bool, target_is_json: bool) -> Turned {
+        let forth = ColumnPair {
+            source: pair.target.clone(),
+            target: pair.source.clone(),
+        };
+        if !may_round(&forth) {
+            return Turned::Same;
+        }
+        let compared = Compared::new(&forth, target_is_json, source_is_json);
+        let Some(target) = compared.source else {
+            return Turned::Impossible;
+        };
+        Turned::Otherwise(Compared {
+            name: pair.source.name.clone(),
+            source: Some(compared.target),
+            target,
+            bytes: compared.bytes,
+            source_null: compared.target_null,
+            target_null: compared.source_null,
+        })
+    }
+}
+
+/// How a pair is compared on a way back.
+pub(super) enum Turned {
+    /// As any other.
+    Same,
+    /// Like this.
+    Otherwise(Compared),
+    /// Not at all: the ALTER may have rounded its values, and SQL cannot say how.
+    Impossible,
+}
+
+/// Whether an assignment between these types can change a value without an error.
+fn may_round(pair: &ColumnPair) -> bool {
+    let (source, target) = (&pair.source, &pair.target);
+    if source.column_type == target.column_type {
+        return false;
+    }
+    let fewer_digits = target.fraction_digits < source.fraction_digits;
+    match (family(source), family(target)) {
+        (Family::Decimal, Family::Decimal) => {
+            target.decimal.map(|(_, scale)| scale) < source.decimal.map(|(_, scale)| scale)
+        }
+        (Family::DateTime, Family::DateTime) | (Family::Time, Family::Time) => fewer_digits,
+        // Trailing spaces go.
+        (Family::Varchar | Family::Text, Family::Char) => true,
+        (Family::DateTime, Family::Date | Family::Time) => true,
+        (Family::Decimal | Family::Float | Family::Double, Family::Integer) => true,
+        (Family::Float | Family::Double, _) | (_, Family::Float | Family::Double) => true,
+        _ => false,
+    }
+}
+
 /// What a type is to the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::columns::Compared;
+use super::columns::{Compared, Turned};
 use crate::chunk::Chunk;
 use crate::failure::Result;
 use crate::key::Key;
@@ -129,6 +129,32 @@ impl Comparison {
             },
             key,
         }
+    }
+
+    /// For a way back, where the ghost is an old table whose rows came into the original by the ALTER: what
+    /// that may have rounded is compared as it would be rounded again, or rows that nobody has changed
+    /// since would differ. Returns the columns that cannot be compared so and are left out.
+    pub fn back(mut self, facts: &Facts, map: &ColumnMap) -> (Comparison, Vec<String>) {
+        let is_json = |column: &Column| column.data_type == "json" && !facts.is_mariadb();
+        let mut left_out = Vec::new();
+        self.others = std::mem::take(&mut self.others)
+            .into_iter()
+            .filter_map(|compared| {
+                let own = |pair: &&ColumnPair| same_name(&pair.source.name, &compared.name);
+                let Some(pair) = map.pairs.iter().find(own) else {
+                    return Some(compared);
+                };
+                match Compared::turned(pair, is_json(&pair.source), is_json(&pair.target)) {
+                    Turned::Same => Some(compared),
+                    Turned::Otherwise(turned) => Some(turned),
+                    Turned::Impossible => {
+                        left_out.push(compared.name);
+                        None
+                    }
+                }
+            })
+            .collect();
+        (self, left_out)
     }
 
     /// The same comparison with the ghost under another name: within a swap it can have one.

@@ -14,6 +14,7 @@ use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
 use crate::observe::StatusSource;
 use crate::progress::Progress;
+use crate::replay::Replay;
 use crate::replay::backlog::Backlog;
 use crate::tunables::Tunables;
 
@@ -35,6 +36,7 @@ pub struct Checkpointer {
     status: Option<Arc<StatusSource>>,
     /// Held from looking at what is true until it is written: an older checkpoint never follows a newer one.
     writing: tokio::sync::Mutex<()>,
+    replay: Option<Arc<Replay>>,
 }
 
 impl Checkpointer {
@@ -58,6 +60,7 @@ impl Checkpointer {
             fixed: Mutex::new(first),
             status: None,
             writing: tokio::sync::Mutex::default(),
+            replay: None,
         }
     }
 
@@ -72,6 +75,12 @@ impl Checkpointer {
     pub fn repaired(&self) {
         let mut fixed = self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
         fixed.repair = false;
+    }
+
+    /// The run has a row in the history now.
+    pub fn set_history(&self, id: Option<u64>) {
+        let mut fixed = self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+        fixed.history = id;
     }
 
     /// What is true now. The watermark and the coordinates are both read before the checkpoint is
@@ -92,9 +101,19 @@ impl Checkpointer {
             .map(checkpoint::Range::of)
             .collect();
         checkpoint.applied = self.backlog.applied().to_string();
+        // After the coordinates, which must not cover a row that is not yet among them.
+        if let Some(replay) = &self.replay {
+            checkpoint.misfits = replay.misfits().keys();
+        }
         checkpoint.postponed = self.tunables.borrow().postpone_cutover;
         checkpoint.rows_copied = self.progress.rows_copied.get();
         checkpoint
+    }
+
+    /// Whose rows that do not fit are kept with the checkpoint.
+    pub fn with_misfits(mut self, replay: Arc<Replay>) -> Checkpointer {
+        self.replay = Some(replay);
+        self
     }
 
     /// Whom to tell of each checkpoint.

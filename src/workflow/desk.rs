@@ -258,6 +258,9 @@ async fn carry_out(
         match command {
             None => return,
             Some(ControlCommand::CutOver) => forced.store(true, Ordering::Relaxed),
+            Some(ControlCommand::Revert) => {
+                run.revert_asked.send_replace(true);
+            }
             Some(ControlCommand::Abort) => run.stop.cancel(),
             Some(ControlCommand::Drop) => {
                 run.ask_removal();

@@ -32,6 +32,8 @@ use crate::supervise::Supervisor;
 use crate::throttle::{self, Throttle, ThrottlePlan};
 use crate::verify::Comparison;
 
+/// So many rows that do not fit an old table are gathered before a way back is given up.
+const MISFITS_MAX: usize = 10_000;
 /// How long the first heartbeat may take to come back through the binlog.
 const FIRST_HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -109,11 +111,18 @@ pub async fn start(
             uniqueness,
             statement_rows_max: ReplayPlan::STATEMENT_ROWS_MAX,
             compress: run.settings.compress_binlog,
+            // Rows that do not fit an old table are gathered, to be listed together.
+            misfits_max: if run.back.is_some() { MISFITS_MAX } else { 0 },
         },
         backlog.clone(),
         run.tunables.subscribe(),
         run.progress.clone(),
     );
+    if let Some(found) = &prepared.resumed {
+        for key in &found.misfits {
+            backlog.look_again(&checkpoint::key_of_text(key)?);
+        }
+    }
     let cancel = group.token();
     let handle = reader::start(
         reader::Feed {
@@ -177,6 +186,7 @@ pub async fn start(
     )
     .await?;
 
+    run.record.begin(run, prepared, &backlog.applied()).await;
     let first = first_checkpoint(run, prepared, &backlog);
     let watermark = watch::Sender::new(match &prepared.resumed {
         Some(found) => found.low_watermark()?,
@@ -192,6 +202,7 @@ pub async fn start(
             run.tunables.subscribe(),
             first,
         )
+        .with_misfits(replay.clone())
         .tells(status.clone()),
     );
     let mut session = run.server.session(Purpose::Monitor).await?;
@@ -203,8 +214,7 @@ pub async fn start(
         async move { checkpointer.run(interval, &cancel).await }
     });
     let rest = Arc::new(Rest::new(
-        run.server.clone(),
-        run.names.clone(),
+        run,
         backlog.clone(),
         replay.clone(),
         throttle.pace.clone(),
@@ -270,6 +280,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             server: Some(run.server.facts().identity()),
             key: Some(resume::key_text(&prepared.key)),
             settings: resume::deciding_settings(&run.settings),
+            history: run.record.id(),
             ..found.clone()
         },
         None => Checkpoint {
@@ -292,6 +303,9 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             key: Some(resume::key_text(&prepared.key)),
             settings: resume::deciding_settings(&run.settings),
             repair: false,
+            history: run.record.id(),
+            reverts: None,
+            misfits: Vec::new(),
         },
     }
 }

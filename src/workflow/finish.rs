@@ -69,21 +69,21 @@ pub async fn clean_up(
             let removes = original == OriginalTable::Untouched
                 && run.helpers_are_ours()
                 && (run.wants_removal()
-                    || !(worth_keeping(&failure) || refused_again(run, &failure)));
+                    || !(worth_keeping(run, &failure) || refused_again(run, &failure)));
             let removed = removes && remove(run).await;
             let left = if removed {
                 Vec::new()
             } else {
                 left_of(run)
                     .await
-                    .unwrap_or_else(|_| all_helpers(&run.names))
+                    .unwrap_or_else(|_| all_helpers(&run.helper_names()))
             };
             let resumable = original == OriginalTable::Untouched
                 && !removed
                 && failure.kind() != FailureKind::Refused
-                && worth_keeping(&failure)
+                && worth_keeping(run, &failure)
                 && left.contains(&run.names.checkpoint)
-                && left.contains(&run.names.ghost);
+                && (run.back.is_some() || left.contains(&run.names.ghost));
             Err((
                 failure,
                 Ending {
@@ -103,8 +103,10 @@ fn refused_again(run: &Run, failure: &Failure) -> bool {
 }
 
 /// Whether what was copied so far may be gone on with. What cannot be classified is kept.
-fn worth_keeping(failure: &Failure) -> bool {
+fn worth_keeping(run: &Run, failure: &Failure) -> bool {
     match failure.kind() {
+        // The old table is in step but for the rows that do not fit.
+        FailureKind::DoesNotFit if run.back.is_some() => true,
         // The same rows would not fit again; the next attempt has another definition.
         FailureKind::DoesNotFit | FailureKind::Usage | FailureKind::Refused => false,
         FailureKind::Failed
@@ -119,7 +121,7 @@ async fn remove(run: &Run) -> bool {
         let mut session = run.ddl_session().await?;
         // Tables of an earlier run that was not gone on with are not ours to remove.
         if run.helpers_are_ours() {
-            remove_helpers(&mut session, &run.names).await?;
+            remove_helpers(&mut session, &run.helper_names()).await?;
         }
         session.close().await;
         Ok::<(), Failure>(())
@@ -211,7 +213,9 @@ async fn left_of(run: &Run) -> Result<Vec<TableName>> {
         ))
         .await?;
     session.close().await;
-    Ok(all_helpers(&run.names)
+    let mut helpers = all_helpers(&run.helper_names());
+    helpers.dedup();
+    Ok(helpers
         .into_iter()
         .filter(|table| list.contains(&table.table))
         .collect())

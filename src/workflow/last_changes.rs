@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 
+use super::record::Record;
+use super::run::Run;
 use crate::changelog;
 use crate::cutover::{LastChanges, Readiness};
 use crate::failure::{Context, ErrorClass, Failure, FailureKind, Result};
@@ -38,13 +40,13 @@ pub struct Rest {
     changes_at_marker: AtomicU64,
     prefix: String,
     comparison: Arc<Comparison>,
+    record: Arc<Record>,
 }
 
 impl Rest {
     /// The engines of a run. `prefix` makes markers unique among runs on one changelog table.
     pub fn new(
-        server: Server,
-        names: Names,
+        run: &Run,
         backlog: Arc<Backlog>,
         replay: Arc<Replay>,
         pace: watch::Receiver<Pace>,
@@ -52,8 +54,8 @@ impl Rest {
         comparison: Arc<Comparison>,
     ) -> Rest {
         Rest {
-            server,
-            names,
+            server: run.server.clone(),
+            names: run.names.clone(),
             backlog,
             replay,
             pace,
@@ -62,6 +64,7 @@ impl Rest {
             changes_at_marker: AtomicU64::new(0),
             prefix,
             comparison,
+            record: run.record.clone(),
         }
     }
 
@@ -128,35 +131,9 @@ impl Rest {
                     .doing("wait for the marker to come back through the binlog")
             })
     }
-}
 
-impl LastChanges for Rest {
-    async fn quiesce(&self) -> Result<()> {
-        let mut slot = self.marker_session.lock().await;
-        if slot.is_none() {
-            *slot = Some(self.server.session(Purpose::Monitor).await?);
-        }
-        drop(slot);
-        self.replay.suspend(SUSPEND_LIMIT).await
-    }
-
-    async fn marker(&self, deadline: Instant) -> Result<()> {
-        let changes = self.marker_back(deadline).await?;
-        self.changes_at_marker.store(changes, Ordering::SeqCst);
-        Ok(())
-    }
-
-    async fn arrived_since_marker(&self, deadline: Instant) -> Result<u64> {
-        let changes = self.marker_back(deadline).await?;
-        Ok(changes.saturating_sub(self.changes_at_marker.load(Ordering::SeqCst)))
-    }
-
-    async fn apply_rest(&self, session: &mut Session, ghost: &TableName) -> Result<u64> {
-        let rest = self.replay.apply_rest(session, ghost).await?;
-        Ok(rest.rows as u64)
-    }
-
-    async fn check_last(&self, session: &mut Session, ghost: &TableName) -> Result<()> {
+    /// Compares the keys changed last, under the lock.
+    async fn compare_last(&self, session: &mut Session, ghost: &TableName) -> Result<()> {
         // Rows that had to go for others and are not known to be back must be looked at, all of them.
         let evicted = self.replay.evicted().look();
         let unseen = evicted.overflow || self.comparison.assigns();
@@ -188,6 +165,45 @@ impl LastChanges for Rest {
             format!("rows changed last differ: {}", differing.join("; ")),
         )
         .remedy("nothing was swapped; report this with the log, and begin anew with --restart"))
+    }
+}
+
+impl LastChanges for Rest {
+    async fn quiesce(&self) -> Result<()> {
+        let mut slot = self.marker_session.lock().await;
+        if slot.is_none() {
+            *slot = Some(self.server.session(Purpose::Monitor).await?);
+        }
+        drop(slot);
+        self.record.prepare_swap().await;
+        self.replay.suspend(SUSPEND_LIMIT).await
+    }
+
+    async fn marker(&self, deadline: Instant) -> Result<()> {
+        let changes = self.marker_back(deadline).await?;
+        self.changes_at_marker.store(changes, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn arrived_since_marker(&self, deadline: Instant) -> Result<u64> {
+        let changes = self.marker_back(deadline).await?;
+        Ok(changes.saturating_sub(self.changes_at_marker.load(Ordering::SeqCst)))
+    }
+
+    async fn apply_rest(&self, session: &mut Session, ghost: &TableName) -> Result<u64> {
+        let rest = self.replay.apply_rest(session, ghost).await?;
+        self.replay.misfits().verdict()?;
+        Ok(rest.rows as u64)
+    }
+
+    async fn check_last(&self, session: &mut Session, ghost: &TableName) -> Result<()> {
+        // The original is locked: all of its changes are before these coordinates, and what follows is of
+        // the table that takes its place. Side by side, since the application waits.
+        let (checked, ()) = tokio::join!(
+            self.compare_last(session, ghost),
+            self.record.swapping(self.backlog.applied())
+        );
+        checked
     }
 
     fn resume(&self) {

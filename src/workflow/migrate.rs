@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::back::{self, Back, Left};
 use super::count;
 use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
 use super::engines::{self, Engines};
 use super::failover;
 use super::finish;
+use super::in_step;
 use super::index_progress;
 use super::index_timing;
+use super::keep;
 use super::prepare::{self, Prepared};
-use super::proof;
+use super::proof::{self, Proof};
 use super::repair;
 use super::run::{Run, stopped};
 use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
@@ -67,7 +70,10 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: Fa
     let mut desk_group = Supervisor::new(&CancellationToken::new());
     let status = Arc::new(StatusSource::new(
         run.names.clone(),
-        shown_alter(&run.settings.alter),
+        match &run.back {
+            Some(back) => back.statement(),
+            None => shown_alter(&run.settings.alter),
+        },
         run.server.address(),
         run.progress.clone(),
         run.tunables.subscribe(),
@@ -77,16 +83,18 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: Fa
         observe::watch(status.clone(), screen, lines, desk_group.token()),
     );
     let result = match desk::open(run, status.clone(), face, &mut desk_group).await {
-        Ok(desk) => at_the_desk(run, &desk).await,
+        Ok(desk) => Box::pin(at_the_desk(run, &desk)).await,
         Err(failure) => Err((failure, Ending::nothing_changed())),
     };
     if let Err(failure) = desk_group.stop().await {
         tracing::warn!(event = "desk", "{failure}");
     }
     let mut verification = None;
+    let mut old = None;
     let (ending, failure) = match result {
         Ok(done) => {
             verification = done.verification;
+            old = Some(done.old.to_string());
             let ending = match run.settings.extent {
                 Extent::Migration => observe::Ending::Done,
                 Extent::Rehearsal | Extent::Noop | Extent::ReplicaTest { .. } => {
@@ -106,6 +114,9 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: Fa
         failure.as_ref().map(|(failure, _)| failure),
     );
     report.verification = verification;
+    if let (Some(old), observe::Ending::Done) = (old, ending) {
+        report.old_table = old;
+    }
     if let Some(path) = &run.settings.report
         && let Err(unwritten) = report.write(path)
     {
@@ -121,21 +132,23 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
     };
     let approved = match result {
         Ok(Approval::GoOn(approved)) => approved,
-        Ok(Approval::AlreadySwapped { old }) => {
+        Ok(Approval::AlreadySwapped { old, lock }) => {
             run.own_helpers();
             run.original_is(OriginalTable::Swapped);
             tracing::info!(
                 event = "already_swapped",
                 "the interrupted run had swapped the tables"
             );
-            return finish::clean_up(
-                run,
-                Ok(Done {
-                    old,
-                    verification: None,
-                }),
-            )
-            .await;
+            run.record.swapped(&old).await;
+            let done = Done {
+                old,
+                verification: None,
+            };
+            let result = Box::pin(keep::stay_revertible(run, desk, done)).await;
+            let outcome = finish::clean_up(run, result).await;
+            run.record.end(run, &outcome).await;
+            lock.release().await;
+            return outcome;
         }
         Err(failure) => {
             desk.announce_failure(&failure).await;
@@ -153,14 +166,21 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
             failover::watch(run.clone(), group.token()),
         );
     }
-    let result = through_the_ghost(run, desk, &approved, &mut group).await;
+    let result = Box::pin(through_the_ghost(run, desk, &approved, &mut group)).await;
     let ended = group.stop().await;
     let result = match (result, ended) {
         // The step was cancelled because an engine had failed: that is the cause.
         (Err(step), Err(cause)) if step.kind() == FailureKind::Interrupted => Err(cause),
         (result, _) => result,
     };
+    let result = match result {
+        Ok(done) if run.original_state() == OriginalTable::Swapped => {
+            Box::pin(keep::stay_revertible(run, desk, done)).await
+        }
+        other => other,
+    };
     let outcome = finish::clean_up(run, result).await;
+    run.record.end(run, &outcome).await;
     approved.lock.release().await;
     match &outcome {
         Ok(_) => desk.announce(HookEvent::Success).await.unwrap_or_default(),
@@ -179,31 +199,49 @@ enum Approval {
     AlreadySwapped {
         /// Where the original is.
         old: TableName,
+        /// See [`Approved::lock`].
+        lock: preflight::MigrationLock,
     },
 }
 
 /// What preflight found right.
 struct Approved {
-    alter: AlterStatement,
+    way: Way,
     original: TableDefinition,
-    found: Option<checkpoint::Checkpoint>,
     /// Holds the advisory lock that keeps a second run away.
     lock: preflight::MigrationLock,
-    replicas: usize,
+}
+
+/// From what the ghost is made.
+enum Way {
+    /// From the original's definition and an ALTER.
+    Alter {
+        alter: AlterStatement,
+        found: Option<checkpoint::Checkpoint>,
+        replicas: usize,
+    },
+    /// It is the old table of a finished run.
+    Back {
+        back: Box<Back>,
+        found: Option<checkpoint::Checkpoint>,
+    },
 }
 
 /// Looks at everything, and refuses what is unsafe before anything is created.
 async fn approve(run: &Run) -> Result<Approval> {
     run.progress.enter(Phase::Preflight);
+    if let Some(back) = &run.back {
+        return approve_back(run, back).await;
+    }
     let alter = AlterStatement::parse(&run.settings.alter)?;
     let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
     let mut session = run.ddl_session().await?;
-    let interrupted = find_interrupted(run, &mut session).await;
+    let interrupted = find_interrupted(run, &mut session, &alter).await;
     if interrupted.is_err() {
         run.found_helpers();
     }
     let found = match interrupted? {
-        Interrupted::Swapped { old } => return Ok(Approval::AlreadySwapped { old }),
+        Interrupted::Swapped { old } => return Ok(Approval::AlreadySwapped { old, lock }),
         Interrupted::Resumable(found) => {
             run.found_helpers();
             Some(*found)
@@ -213,29 +251,14 @@ async fn approve(run: &Run) -> Result<Approval> {
     if found.is_none() && run.settings.drop_old_first {
         finish::drop_old(&mut session, &run.names).await?;
     }
-    let must_go_on = matches!(
-        run.settings.resume,
-        ResumeSetting::Require | ResumeSetting::Repair
-    );
-    if found.is_none() && must_go_on {
-        return Err(Failure::new(
-            FailureKind::Refused,
-            "there is no interrupted run to go on with",
-        )
-        .remedy("leave out --resume to begin"));
+    if found.is_none() && must_go_on(run) {
+        return Err(nothing_interrupted());
     }
     let report = preflight::inspect(
         &mut session,
         &run.names,
-        &alter,
-        &preflight::Requirements {
-            resumable: found.is_some(),
-            recreate_triggers: run.settings.triggers == Triggers::Recreate,
-            trigger_suffix: run.settings.trigger_suffix.clone(),
-            nullable_key: run.settings.nullable_key,
-            discard_foreign_keys: run.settings.discard_foreign_keys,
-            replicas_given: !run.settings.throttle.replicas.is_empty(),
-        },
+        Some(&alter),
+        &requirements(run, found.is_some()),
     )
     .await?;
     session.close().await;
@@ -243,12 +266,84 @@ async fn approve(run: &Run) -> Result<Approval> {
     let replicas = report.replicas;
     let original = report.approve()?;
     Ok(Approval::GoOn(Box::new(Approved {
-        alter,
+        way: Way::Alter {
+            alter,
+            found,
+            replicas,
+        },
         original,
-        found,
         lock,
-        replicas,
     })))
+}
+
+/// The same for a way back.
+async fn approve_back(run: &Run, back: &Back) -> Result<Approval> {
+    let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
+    let mut session = run.server.session(Purpose::Ddl).await?;
+    let found = match back::left(run, &mut session).await? {
+        Left::Swapped(found) => {
+            run.record.take_up(found.history);
+            let old = run.names.old.clone();
+            return Ok(Approval::AlreadySwapped { old, lock });
+        }
+        Left::Interrupted(found) if run.settings.resume != ResumeSetting::Restart => {
+            run.found_helpers();
+            Some(*found)
+        }
+        Left::Interrupted(_) | Left::Done => {
+            finish::remove_helpers(&mut session, &run.helper_names()).await?;
+            None
+        }
+        Left::Nothing => None,
+    };
+    if found.is_none() && must_go_on(run) {
+        return Err(nothing_interrupted());
+    }
+    // The old table is there, and is no left-over.
+    let report = preflight::inspect(
+        &mut session,
+        &run.helper_names(),
+        None,
+        &requirements(run, found.is_some()),
+    )
+    .await?;
+    session.close().await;
+    report.log();
+    let original = report.approve()?;
+    Ok(Approval::GoOn(Box::new(Approved {
+        way: Way::Back {
+            back: Box::new(back.clone()),
+            found,
+        },
+        original,
+        lock,
+    })))
+}
+
+fn nothing_interrupted() -> Failure {
+    Failure::new(
+        FailureKind::Refused,
+        "there is no interrupted run to go on with",
+    )
+    .remedy("leave out --resume to begin")
+}
+
+fn must_go_on(run: &Run) -> bool {
+    matches!(
+        run.settings.resume,
+        ResumeSetting::Require | ResumeSetting::Repair
+    )
+}
+
+fn requirements(run: &Run, resumable: bool) -> preflight::Requirements {
+    preflight::Requirements {
+        resumable,
+        recreate_triggers: run.settings.triggers == Triggers::Recreate,
+        trigger_suffix: run.settings.trigger_suffix.clone(),
+        nullable_key: run.settings.nullable_key,
+        discard_foreign_keys: run.settings.discard_foreign_keys,
+        replicas_given: !run.settings.throttle.replicas.is_empty(),
+    }
 }
 
 /// What an interrupted run has left.
@@ -266,7 +361,11 @@ enum Interrupted {
 
 /// Looks for an interrupted run, puts a half-done swap right, and removes what cannot be gone on with.
 /// The advisory lock is held: nobody else is at work on these tables.
-async fn find_interrupted(run: &Run, session: &mut Session) -> Result<Interrupted> {
+async fn find_interrupted(
+    run: &Run,
+    session: &mut Session,
+    alter: &AlterStatement,
+) -> Result<Interrupted> {
     if !checkpoint::is_ours(session, &run.names.checkpoint).await? {
         if run.settings.resume == ResumeSetting::Restart {
             finish::remove_helpers(session, &run.names).await?;
@@ -277,6 +376,11 @@ async fn find_interrupted(run: &Run, session: &mut Session) -> Result<Interrupte
         Err(_) if run.settings.resume == ResumeSetting::Restart => None,
         other => other?,
     };
+    if let Some(kept) = found.as_ref().filter(|found| found.reverts.is_some()) {
+        return keep::interrupted(run, session, kept, &alter.clauses_sql())
+            .await
+            .map(|old| Interrupted::Swapped { old });
+    }
     let mut names = run.names.clone();
     if let Some(found) = &found {
         names.old = names.original.sibling(&found.old_table);
@@ -286,7 +390,10 @@ async fn find_interrupted(run: &Run, session: &mut Session) -> Result<Interrupte
     match (ownership, found) {
         // Without a checkpoint it never came near a swap: an old table is another run's.
         (_, None) => {}
-        (Ownership::Swapped, Some(_)) => return Ok(Interrupted::Swapped { old: names.old }),
+        (Ownership::Swapped, Some(found)) => {
+            run.record.take_up(found.history);
+            return Ok(Interrupted::Swapped { old: names.old });
+        }
         (Ownership::Unknown(seen), Some(_)) => {
             return Err(unknown_ownership(run, "in an earlier run", &seen));
         }
@@ -317,29 +424,7 @@ async fn through_the_ghost(
 ) -> Result<Done> {
     desk.announce(HookEvent::Validated).await?;
     run.progress.enter(Phase::Prepare);
-    let prepared = match approved.found.clone() {
-        Some(found) => {
-            tracing::info!(
-                event = "resume",
-                "Resuming from checkpoint: going on with the interrupted run at {}",
-                found.applied
-            );
-            if found.postponed {
-                // What the operator held stays held until the operator lets it go.
-                run.tunables
-                    .send_modify(|tunables| tunables.postpone_cutover = true);
-            }
-            let prepared =
-                prepare::resumed(run, &approved.original, &approved.alter, found).await?;
-            run.own_helpers();
-            prepared
-        }
-        None => {
-            run.own_helpers();
-            let timing = choose_index_timing(run, approved);
-            prepare::fresh(run, &approved.original, &approved.alter, timing).await?
-        }
-    };
+    let prepared = prepare_tables(run, approved).await?;
     run.check_stop()?;
     if run.settings.extent == Extent::Noop {
         return Ok(Done {
@@ -365,7 +450,8 @@ async fn through_the_ghost(
         tunables: run.tunables.subscribe(),
         cancel: group.token(),
     };
-    let done = to_the_end(run, desk, approved, &prepared, &engines, &controls).await;
+    let done = to_the_end(run, desk, approved, &prepared, &engines, &controls);
+    let done = Box::pin(done).await;
     done.map_err(
         |failure| match (failure.kind(), engines.replay.conflict()) {
             // The row that is missing had to go for another one.
@@ -391,9 +477,16 @@ async fn to_the_end(
     desk.announce(HookEvent::BeforeRowCopy).await?;
     copy_rows(run, desk, prepared, engines, controls).await?;
     desk.announce(HookEvent::RowCopyComplete).await?;
-    repair::repair(run, prepared, engines, controls).await?;
-    build_indexes(run, prepared, engines, controls).await?;
-    let proof = proof::verify(run, prepared, engines, controls).await?;
+    if run.back.is_some() {
+        in_step::reach(run, engines, controls).await?;
+    } else {
+        repair::repair(run, prepared, engines, controls).await?;
+        build_indexes(run, prepared, engines, controls).await?;
+    }
+    let proof = in_step::verdict(
+        engines,
+        proof::verify(run, prepared, engines, controls).await,
+    )?;
     desk.announce(HookEvent::Verified).await?;
     if run.settings.extent == Extent::Rehearsal {
         return Ok(Done {
@@ -404,26 +497,42 @@ async fn to_the_end(
     if *desk.hold.borrow() {
         desk.announce(HookEvent::BeginPostponed).await?;
     }
-    proof
-        .hold(run, engines, controls, desk.hold.clone())
-        .await?;
-    desk.announce(HookEvent::BeforeCutOver).await?;
-    let verification = proof.summary(run);
+    in_step::verdict(
+        engines,
+        proof.hold(run, engines, controls, desk.hold.clone()).await,
+    )?;
+    let alter = match &approved.way {
+        Way::Alter { alter, .. } => Some(alter),
+        Way::Back { .. } => None,
+    };
     if let Extent::ReplicaTest { stop_replication } = run.settings.extent {
-        let there_and_back =
-            there_and_back(run, desk, approved, engines, controls, stop_replication);
-        there_and_back.await?;
+        desk.announce(HookEvent::BeforeCutOver).await?;
+        there_and_back(run, desk, alter, engines, controls, stop_replication).await?;
         return Ok(Done {
             old: run.names.original.clone(),
-            verification,
+            verification: proof.summary(run),
         });
     }
-    carry_counter(run, approved).await?;
+    swap(run, desk, engines, controls, alter, &proof).await
+}
+
+/// The last step.
+pub async fn swap(
+    run: &Run,
+    desk: &Desk,
+    engines: &Engines,
+    controls: &Controls,
+    alter: Option<&AlterStatement>,
+    proof: &Proof,
+) -> Result<Done> {
+    desk.announce(HookEvent::BeforeCutOver).await?;
+    carry_counter(run, alter).await?;
     let swapped = cut_over(run, desk, engines, controls).await?;
+    run.record.swapped(&swapped.old).await;
     run.progress.enter(Phase::Finish);
     Ok(Done {
         old: swapped.old,
-        verification,
+        verification: proof.summary(run),
     })
 }
 
@@ -431,7 +540,7 @@ async fn to_the_end(
 async fn there_and_back(
     run: &Run,
     desk: &Desk,
-    approved: &Approved,
+    alter: Option<&AlterStatement>,
     engines: &Engines,
     controls: &Controls,
     stop_replication: bool,
@@ -448,7 +557,7 @@ async fn there_and_back(
         engines.rest.settle_all().await?;
     }
     let swap = async {
-        carry_counter(run, approved).await?;
+        carry_counter(run, alter).await?;
         let swapped = cut_over(run, desk, engines, controls).await?;
         let mut names = run.names.clone();
         names.old = swapped.old;
@@ -471,13 +580,64 @@ async fn there_and_back(
     swapped
 }
 
+async fn prepare_tables(run: &Run, approved: &Approved) -> Result<Prepared> {
+    let hold = |found: &checkpoint::Checkpoint| {
+        tracing::info!(
+            event = "resume",
+            "Resuming from checkpoint: going on with the interrupted run at {}",
+            found.applied
+        );
+        if found.postponed {
+            // What the operator held stays held until the operator lets it go.
+            run.tunables
+                .send_modify(|tunables| tunables.postpone_cutover = true);
+        }
+    };
+    match &approved.way {
+        Way::Alter {
+            alter,
+            found: Some(found),
+            ..
+        } => {
+            hold(found);
+            let prepared = prepare::resumed(run, &approved.original, alter, found.clone()).await?;
+            run.own_helpers();
+            Ok(prepared)
+        }
+        Way::Alter {
+            alter, replicas, ..
+        } => {
+            run.own_helpers();
+            let timing = choose_index_timing(run, approved, alter, *replicas);
+            prepare::fresh(run, &approved.original, alter, timing).await
+        }
+        Way::Back { back, found } => {
+            if let Some(found) = found {
+                hold(found);
+            }
+            let prepared = back::prepare(run, back, &approved.original, found.clone()).await?;
+            back::tell(&prepared);
+            run.own_helpers();
+            if found.is_none() {
+                back::create_helpers(run).await?;
+            }
+            Ok(prepared)
+        }
+    }
+}
+
 /// When secondary indexes are built.
-fn choose_index_timing(run: &Run, approved: &Approved) -> IndexTiming {
+fn choose_index_timing(
+    run: &Run,
+    approved: &Approved,
+    alter: &AlterStatement,
+    replicas: usize,
+) -> IndexTiming {
     let (timing, why) = index_timing::decide(
         run.settings.defer_indexes,
         &approved.original,
-        &approved.alter,
-        approved.replicas,
+        alter,
+        replicas,
         run.tunables.borrow().lag_max,
     );
     tracing::info!(
@@ -601,15 +761,9 @@ async fn build_indexes(
 }
 
 /// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.
-async fn carry_counter(run: &Run, approved: &Approved) -> Result<()> {
+async fn carry_counter(run: &Run, alter: Option<&AlterStatement>) -> Result<()> {
     let mut session = run.ddl_session().await?;
-    ghost::carry_auto_increment(
-        &mut session,
-        &run.names.original,
-        &run.names.ghost,
-        &approved.alter,
-    )
-    .await?;
+    ghost::carry_auto_increment(&mut session, &run.names.original, &run.names.ghost, alter).await?;
     session.close().await;
     Ok(())
 }

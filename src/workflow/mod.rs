@@ -2,6 +2,7 @@
 //!
 //! A story hands engines their channels and waits for them; it has no SQL of its own.
 
+mod back;
 mod checkpointer;
 mod compare;
 mod count;
@@ -11,17 +12,21 @@ mod engines;
 mod failover;
 mod finish;
 mod horizon;
+mod in_step;
 mod index_progress;
 mod index_timing;
+mod keep;
 mod last_changes;
 mod migrate;
 mod plan;
 mod prepare;
 mod proof;
+mod record;
 mod repair;
 mod resume;
 mod run;
 
+pub use back::{last_run, plan as plan_back};
 pub use compare::{Compared, compare};
 pub use desk::FaceKind;
 pub use ending::{Ending, OriginalTable};

@@ -79,7 +79,7 @@ pub async fn plan(run: &Run) -> Result<Plan> {
     let report = preflight::inspect(
         &mut session,
         &run.names,
-        &alter,
+        Some(&alter),
         &preflight::Requirements {
             replicas_given: !run.settings.throttle.replicas.is_empty(),
             ..preflight::Requirements::default()
@@ -111,9 +111,9 @@ pub async fn plan(run: &Run) -> Result<Plan> {
         replicas: report.replicas,
         application: effects(&alter),
         way_back: format!(
-            "the old table stays as {}: the statement in reverse, run as a migration, goes back without \
-             losing writes; values of dropped columns are in the old table only",
-            run.names.old
+            "`changeling revert {}` loses no write, as long as the old table {} and the binlog since the swap \
+             are there; --keep-revertible makes it a matter of seconds",
+            run.names.original, run.names.old
         ),
         ..Plan::default()
     };

@@ -9,8 +9,7 @@ use crate::binlog;
 use crate::checkpoint::{self, Checkpoint, definition_identity};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::{Purpose, quote};
-use crate::schema::{self, ColumnMap, MigrationKey, TableDefinition};
-use crate::settings::Settings;
+use crate::schema::{self, ColumnMap, ColumnMoves, MigrationKey, TableDefinition};
 
 /// Both tables, and what connects them.
 #[derive(Clone, Debug)]
@@ -29,6 +28,8 @@ pub struct Prepared {
     pub resumed: Option<Checkpoint>,
     /// The ALTER, as printed.
     pub statement: String,
+    /// What it says of columns.
+    pub moves: ColumnMoves,
     /// `definition_identity` of the ghost before deferred indexes.
     pub ghost_identity: String,
     /// SHOW CREATE TABLE of the ghost as it must be before the swap.
@@ -65,9 +66,10 @@ pub async fn fresh(
     let mut prepared = connect_tables(
         original.clone(),
         built.definition,
-        alter,
+        moves_of(alter, run.settings.drop_renamed),
+        alter.clauses_sql(),
         None,
-        &run.settings,
+        run.settings.nullable_key,
     )?;
     prepared.deferred = built.deferred;
     prepared.ghost_complete = built.complete_create;
@@ -109,9 +111,10 @@ pub async fn resumed(
     let mut prepared = connect_tables(
         original.clone(),
         ghost,
-        alter,
+        moves_of(alter, run.settings.drop_renamed),
+        alter.clauses_sql(),
         Some(found.clone()),
-        &run.settings,
+        run.settings.nullable_key,
     )?;
     resume::check_key(&found, &prepared.key)?;
     if !built {
@@ -161,23 +164,32 @@ pub async fn check_key_has_no_null(run: &Run, prepared: &Prepared) -> Result<()>
     }
 }
 
-fn connect_tables(
-    original: TableDefinition,
-    ghost: TableDefinition,
-    alter: &AlterStatement,
-    resumed: Option<Checkpoint>,
-    settings: &Settings,
-) -> Result<Prepared> {
+fn moves_of(alter: &AlterStatement, drop_renamed: bool) -> ColumnMoves {
     let mut moves = alter.column_moves();
-    if settings.drop_renamed {
+    if drop_renamed {
         for (old, new) in std::mem::take(&mut moves.renamed) {
             moves.dropped.push(old);
             moves.added.push(new);
         }
     }
+    moves
+}
+
+/// Pairs the columns and rows of both tables.
+///
+/// # Errors
+/// Columns that cannot be explained; [`FailureKind::Refused`] if no key identifies a row in both.
+pub fn connect_tables(
+    original: TableDefinition,
+    ghost: TableDefinition,
+    moves: ColumnMoves,
+    statement: String,
+    resumed: Option<Checkpoint>,
+    nullable_key: bool,
+) -> Result<Prepared> {
     let map = ColumnMap::build(&original, &ghost, &moves)?;
-    let key = MigrationKey::choose_among(&original, &ghost, &map, settings.nullable_key).map_err(
-        |reasons| {
+    let key =
+        MigrationKey::choose_among(&original, &ghost, &map, nullable_key).map_err(|reasons| {
             Failure::new(
                 FailureKind::Refused,
                 format!(
@@ -186,10 +198,10 @@ fn connect_tables(
                 ),
             )
             .remedy("keep, or first add, a NOT NULL unique key that both definitions have")
-        },
-    )?;
+        })?;
     Ok(Prepared {
-        statement: alter.clauses_sql(),
+        statement,
+        moves,
         ghost_identity: String::new(),
         ghost_complete: String::new(),
         deferred: Vec::new(),

@@ -42,13 +42,25 @@ impl Settle for Rest {
 
 /// How this run's tables are compared.
 pub fn comparison(run: &Run, prepared: &Prepared) -> Arc<Comparison> {
-    Arc::new(Comparison::new(
+    let comparison = Comparison::new(
         run.server.facts(),
         &prepared.original,
         &prepared.ghost,
         &prepared.map,
         prepared.key.clone(),
-    ))
+    );
+    if run.back.is_none() {
+        return Arc::new(comparison);
+    }
+    let (comparison, left_out) = comparison.back(run.server.facts(), &prepared.map);
+    if !left_out.is_empty() {
+        tracing::warn!(
+            event = "not_compared",
+            "columns are not compared, since the ALTER may have rounded their values: {}",
+            left_out.join(", ")
+        );
+    }
+    Arc::new(comparison)
 }
 
 /// The proof of a run.
@@ -158,7 +170,15 @@ impl Proof {
     }
 
     /// Compares rows again that have changed since they were compared; returns how many had.
-    async fn recheck(&self, run: &Run, engines: &Engines, controls: &Controls) -> Result<usize> {
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub async fn recheck(
+        &self,
+        run: &Run,
+        engines: &Engines,
+        controls: &Controls,
+    ) -> Result<usize> {
         let dirty = engines.replay.dirty().drain();
         let count = dirty.keys.len();
         if dirty.overflow {

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::back::{self, Back};
 use super::ending::OriginalTable;
+use super::record::Record;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::{ConnectOptions, Purpose, Server, Session};
 use crate::names::Names;
 use crate::progress::Progress;
-use crate::settings::Settings;
+use crate::settings::{Settings, Task};
 use crate::tunables::Tunables;
 
 /// A run: its settings, its server, its numbers and its stop.
@@ -28,6 +30,12 @@ pub struct Run {
     pub tunables: watch::Sender<Tunables>,
     /// Cancelled when the run is to stop.
     pub stop: CancellationToken,
+    /// Whether a run that keeps itself revertible is to swap back.
+    pub revert_asked: watch::Sender<bool>,
+    /// What is taken back: the ghost is the old table of an earlier run.
+    pub back: Option<Back>,
+    /// The run's row in the history.
+    pub record: Arc<Record>,
     marks: Mutex<Marks>,
 }
 
@@ -48,12 +56,22 @@ impl Run {
     /// The connection's failure.
     pub async fn connect(settings: Settings, stop: CancellationToken) -> Result<Run> {
         let server = Server::connect(settings.connect.clone()).await?;
-        let names = Names::new(
+        let mut names = Names::new(
             &settings.table,
             settings.helper_base.as_deref(),
             settings.old_stamp.as_deref(),
         );
+        let back = match &settings.task {
+            Task::Alter => None,
+            Task::Revert(which) => {
+                let stamped = settings.old_stamp.is_some();
+                Some(Box::pin(back::find(&server, &mut names, which, stamped)).await?)
+            }
+        };
         Ok(Run {
+            record: Arc::new(Record::new(server.clone(), &names.original)),
+            revert_asked: watch::Sender::new(false),
+            back,
             tunables: watch::Sender::new(settings.tunables.clone()),
             server,
             names,
@@ -85,6 +103,38 @@ impl Run {
                 .await?;
         }
         Ok(session)
+    }
+
+    /// The way back of this run, which has swapped: the same machine with the tables exchanged.
+    pub fn turned(&self, names: Names, back: Back) -> Run {
+        Run {
+            settings: self.settings.clone(),
+            server: self.server.clone(),
+            record: Arc::new(Record::deferred(self.server.clone(), &names.original)),
+            names,
+            progress: self.progress.clone(),
+            tunables: self.tunables.clone(),
+            stop: self.stop.clone(),
+            revert_asked: self.revert_asked.clone(),
+            back: Some(back),
+            marks: Mutex::new(Marks {
+                original: OriginalTable::Untouched,
+                helpers_found: false,
+                helpers_ours: true,
+                removal: false,
+                successor: None,
+            }),
+        }
+    }
+
+    /// The tables that the run has made and may remove. The ghost of a way back is an old table, which
+    /// is not.
+    pub fn helper_names(&self) -> Names {
+        let mut names = self.names.clone();
+        if self.back.is_some() {
+            names.ghost = names.changelog.clone();
+        }
+        names
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {

@@ -116,7 +116,7 @@ async fn what_is_left_is_compared_and_removed() {
         asks.run().await.expect_code(2);
         let removed = Program::on(server, "cleanup", [&within, "_t_del", "--yes"]);
         removed.run().await.expect_code(0);
-        assert_eq!(db.tables().await, ["t"]);
+        assert_eq!(db.tables().await, ["_changeling_history", "t"]);
     })
     .await;
 }
@@ -166,7 +166,7 @@ async fn a_held_run_is_stopped_and_gone_on_with() {
         held().await;
         ctl(&["drop"]).await.expect_code(0);
         live.wait().await.expect_code(7);
-        assert_eq!(db.tables().await, ["t"]);
+        assert_eq!(db.tables().await, ["_changeling_history", "t"]);
 
         let live = hold();
         held().await;

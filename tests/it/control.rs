@@ -288,5 +288,10 @@ async fn an_interrupt_stops_so_that_it_can_go_on_and_drop_removes_all() {
         run.code,
         run.stderr
     );
-    assert_eq!(db.tables().await, ["t"], "{}", run.stderr);
+    assert_eq!(
+        db.tables().await,
+        ["_changeling_history", "t"],
+        "{}",
+        run.stderr
+    );
 }

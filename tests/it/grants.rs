@@ -211,7 +211,7 @@ async fn narrow_commands(db: &TestDb, server: &TestServer) {
         .run()
         .await
         .expect_code(0);
-    assert_eq!(db.tables().await, ["t"]);
+    assert_eq!(db.tables().await, ["_changeling_history", "t"]);
 }
 
 /// Another account's transaction holds the table and is killed for the swap.

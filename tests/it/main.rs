@@ -28,6 +28,7 @@ mod packages;
 mod preflight;
 mod replay;
 mod resume;
+mod revert;
 mod schema;
 mod secrets;
 mod support;

@@ -33,7 +33,7 @@ async fn ask(server: &Server, table: &TableName, alter: &str, wanted: Requiremen
     let mut session = server.session(Purpose::Ddl).await.unwrap();
     let names = Names::new(table, None, None);
     let alter = AlterStatement::parse(alter).unwrap();
-    let report = preflight::inspect(&mut session, &names, &alter, &wanted)
+    let report = preflight::inspect(&mut session, &names, Some(&alter), &wanted)
         .await
         .unwrap();
     session.close().await;

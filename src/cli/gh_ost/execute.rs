@@ -18,8 +18,8 @@ use crate::mysql::{ConnectOptions, Purpose, Server};
 use crate::observe::log::{LogForm, LogLevel};
 use crate::observe::{self, Lines, Screen};
 use crate::settings::{
-    CountRows, CutOverSettings, Extent, OldTable, ResumeSetting, Settings, StatsdTarget,
-    ThrottleSettings, TriggerSuffix, Triggers,
+    CountRows, CutOverSettings, Extent, OldTable, ResumeSetting, Settings, StatsdTarget, Task,
+    ThrottleSettings, TriggerSuffix, Triggers, WhichRun,
 };
 use crate::throttle::topology::{self, Rings};
 use crate::tunables::Tunables;
@@ -76,13 +76,9 @@ pub fn execute(words: Vec<OsString>) -> ExitCode {
 }
 
 async fn migrate(run: GhOstRun) -> Result<()> {
-    if let GhOstTask::Revert { old_table } = &run.task {
-        return Err(
-            Failure::failed(format!("--revert to {old_table} is not supported"))
-                .remedy("migrate the reverse ALTER; the old table still has dropped values"),
-        );
+    if !matches!(run.task, GhOstTask::Revert { .. }) {
+        check_renames(&run)?;
     }
-    check_renames(&run)?;
     check_password(&run)?;
     let inspector = Server::connect(run.inspect.clone()).await?;
     let applier = find_applier(&run, &inspector).await?;
@@ -268,6 +264,16 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
             (true, false) => CountRows::First,
         },
         splits_max: Some(engine.retries),
+        task: match &run.task {
+            GhOstTask::Revert { old_table } => Task::Revert(WhichRun {
+                id: None,
+                old_table: Some(old_table.clone()),
+            }),
+            _ => Task::Alter,
+        },
+        // As with gh-ost, what has written checkpoints can be reverted.
+        history: engine.checkpoint_interval.is_some()
+            || matches!(run.task, GhOstTask::Revert { .. }),
         drop_renamed: run.permissions.renames == GhOstRenames::Dropped,
         nullable_key: run.permissions.nullable_key,
         discard_foreign_keys: run.permissions.discard_foreign_keys,

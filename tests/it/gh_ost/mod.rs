@@ -166,3 +166,35 @@ async fn a_replica_leads_to_its_primary() {
     })
     .await;
 }
+
+/// `--revert` takes back what ran with `--checkpoint`, as gh-ost's does; nothing else is written down.
+#[tokio::test]
+async fn a_run_with_checkpoints_is_reverted() {
+    both(async |server| {
+        let db = TestDb::create(server, "gh_ost").await;
+        table(&db).await;
+        let before = db.show_create("t").await;
+        let alter = ["--alter=add column c int", "--allow-on-master", "--execute"];
+        gh_ost(server, &db, &alter)
+            .args(["--checkpoint"])
+            .run()
+            .await
+            .expect_code(0);
+        db.sql("UPDATE t SET a = 7, c = 1 WHERE id = 2").await;
+        let back = ["--revert", "--allow-on-master", "--execute"];
+        let other = gh_ost(server, &db, &back)
+            .args(["--old-table=_t_other_del"])
+            .run()
+            .await;
+        other.expect_code(1).expect_text("_t_del as its old table");
+        gh_ost(server, &db, &back)
+            .args(["--old-table=_t_del"])
+            .run()
+            .await
+            .expect_code(0)
+            .expect_text("# Done");
+        assert_eq!(db.show_create("t").await, before);
+        assert_eq!(db.one::<i64>("SELECT a FROM t WHERE id = 2").await, 7);
+    })
+    .await;
+}

@@ -71,6 +71,7 @@ impl Rig {
             uniqueness: Uniqueness::of(&tables.original, &tables.ghost, &tables.map, &tables.key),
             statement_rows_max: ReplayPlan::STATEMENT_ROWS_MAX,
             compress,
+            misfits_max: 0,
         };
         let replay = Replay::new(plan, backlog.clone(), tunables, progress.clone());
         let cancel = CancellationToken::new();

@@ -37,6 +37,7 @@ async fn keys_are_read_as_ranges() {
                 &tables.map,
                 tables.key.clone(),
                 Uniqueness::KeyOnly,
+                None,
             );
             let keys: Vec<(Key, Box<[u8]>)> = (0..1000)
                 .map(|n| {
@@ -55,6 +56,7 @@ async fn keys_are_read_as_ranges() {
                     key: key.clone(),
                     bytes,
                     values: None,
+                    recreated: false,
                 })
                 .collect();
             let mut session = tables

@@ -71,11 +71,14 @@ impl TestDb {
 
     /// Names of all tables and views, sorted.
     pub async fn tables(&self) -> Vec<String> {
-        self.rows(format!(
-            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{}' ORDER BY 1",
-            self.name
-        ))
-        .await
+        let mut names: Vec<String> = self
+            .rows(format!(
+                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{}'",
+                self.name
+            ))
+            .await;
+        names.sort();
+        names
     }
 
     /// `SHOW CREATE TABLE`, without the counter `AUTO_INCREMENT=…`, which depends on what was inserted.
