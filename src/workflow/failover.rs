@@ -201,8 +201,12 @@ async fn judge(run: &Run, candidate: &ConnectOptions) -> Result<Option<String>> 
 
 /// What of the run is missing on a server.
 async fn against(run: &Run, session: &mut Session) -> Result<Option<String>> {
+    let none = || Some("has no checkpoint of this run".to_string());
+    if !checkpoint::is_ours(session, &run.names.checkpoint).await? {
+        return Ok(none());
+    }
     let Some(found) = checkpoint::read(session, &run.names.checkpoint).await? else {
-        return Ok(Some("has no checkpoint of this run".to_string()));
+        return Ok(none());
     };
     if schema::load::load(session, &run.names.ghost)
         .await?
