@@ -68,6 +68,13 @@ pub struct Checkpoint {
     pub rows_copied: u64,
     /// Whether the operator holds the cut-over.
     pub postponed: bool,
+    /// Whether the operator has released it, whatever else holds it.
+    #[serde(default)]
+    pub released: bool,
+    /// What the server whose binlog is read is known by; `None` in checkpoints that do not say: the
+    /// server with the table.
+    #[serde(default)]
+    pub binlog_server: Option<String>,
     /// When the run began, microseconds since 1970.
     pub started_micros: u64,
     /// The server that it was written on, see [`crate::mysql::Facts::identity`]. (From version 2.)
@@ -369,6 +376,8 @@ mod tests {
             deferred: vec![],
             rows_copied: 5,
             postponed: false,
+            released: false,
+            binlog_server: None,
             started_micros: 1,
             server: Some("a".into()),
             key: None,

@@ -136,6 +136,37 @@ async fn heartbeat_age_s(session: &mut Session, changelog: &TableName) -> Result
     }
 }
 
+/// The partitions of a table, in order; none if it has none.
+///
+/// # Errors
+/// What the server answered.
+pub async fn partitions(session: &mut Session, table: &TableName) -> Result<Vec<String>> {
+    session
+        .query(&format!(
+            "SELECT PARTITION_NAME FROM information_schema.PARTITIONS \
+             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} AND PARTITION_NAME IS NOT NULL \
+             GROUP BY PARTITION_NAME ORDER BY MIN(PARTITION_ORDINAL_POSITION)",
+            quote::string(&table.schema),
+            quote::string(&table.table)
+        ))
+        .await
+        .doing(|| format!("look for partitions of {table}"))
+}
+
+/// The statement that empties a partition.
+pub fn empty_partition_sql(table: &TableName, partition: &str) -> String {
+    format!(
+        "{OWN_DDL}ALTER TABLE {} TRUNCATE PARTITION {}",
+        quote::table(table),
+        quote::ident(partition)
+    )
+}
+
+/// The statement that drops a table, if it is there.
+pub fn drop_sql(table: &TableName) -> String {
+    format!("{OWN_DDL}DROP TABLE IF EXISTS {}", quote::table(table))
+}
+
 /// Drops one of them.
 ///
 /// # Errors
@@ -149,10 +180,7 @@ pub async fn remove(session: &mut Session, left: &LeftOver) -> Result<()> {
         .remedy("end it first: `changeling ctl abort`, or `drop` to remove its tables with it"));
     }
     session
-        .execute(&format!(
-            "{OWN_DDL}DROP TABLE IF EXISTS {}",
-            quote::table(&left.table)
-        ))
+        .execute(&drop_sql(&left.table))
         .await
         .map(drop)
         .doing(|| format!("drop {}", left.table))

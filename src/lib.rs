@@ -32,6 +32,7 @@ pub mod schema;
 pub mod settings;
 pub mod supervise;
 pub mod throttle;
+pub mod time_window;
 pub mod tunables;
 pub mod verify;
 pub mod walk;

@@ -1,9 +1,11 @@
 //! What a run needs, validated: the command line's meaning without its spelling.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::mysql::ConnectOptions;
+use crate::mysql::option_files::OptionFiles;
 use crate::names::TableName;
 use crate::tunables::Tunables;
 
@@ -168,6 +170,43 @@ pub enum Extent {
     },
 }
 
+/// On which server the table is migrated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// On the one that is connected to.
+    #[default]
+    Here,
+    /// On its primary, which is found; on itself if it is no replica.
+    Primary,
+    /// On this one, by host and port.
+    Assumed(String, u16),
+}
+
+/// Whose binlog is read when the run is started against a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BinlogFrom {
+    /// The primary's.
+    #[default]
+    Primary,
+    /// That of the server that is connected to.
+    Here,
+}
+
+/// A TCP port for commands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ControlPort {
+    /// On the loopback interface.
+    pub address: SocketAddr,
+    /// What a client must know. Never shown.
+    pub token: String,
+}
+
+impl std::fmt::Debug for ControlPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ControlPort").field(&self.address).finish()
+    }
+}
+
 /// The swap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutOverSettings {
@@ -208,6 +247,8 @@ pub struct ThrottleSettings {
     pub replicas: Vec<String>,
     /// Replicas not to watch.
     pub ignore_replicas: Vec<String>,
+    /// Account and encryption for replicas; the primary's when `None`.
+    pub replica_account: Option<ConnectOptions>,
     /// Files that pause the copy while they exist.
     pub flag_files: Vec<PathBuf>,
     /// A file that stops the run when it appears.
@@ -227,8 +268,14 @@ pub struct ThrottleSettings {
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The server with the table.
+    /// The server that is connected to: with the table, or a replica of it.
     pub connect: ConnectOptions,
+    /// See [`Place`].
+    pub place: Place,
+    /// See [`BinlogFrom`].
+    pub binlog_from: BinlogFrom,
+    /// Option files whose limits are read again at HUP.
+    pub option_files: Option<OptionFiles>,
     /// The table.
     pub table: TableName,
     /// The ALTER as it was given; nothing where the task is another.
@@ -311,6 +358,8 @@ pub struct Settings {
     pub hooks_status_interval: Duration,
     /// The control socket; `None` is the default path.
     pub socket: Option<PathBuf>,
+    /// A TCP port for the same commands.
+    pub control_port: Option<ControlPort>,
     /// Where metrics are served.
     pub metrics_listen: Option<String>,
     /// Where metrics are pushed to (gh-ost's `--statsd-addr`).
@@ -331,6 +380,9 @@ impl Settings {
     pub fn new(connect: ConnectOptions, table: TableName, alter: impl Into<String>) -> Settings {
         Settings {
             connect,
+            place: Place::default(),
+            binlog_from: BinlogFrom::default(),
+            option_files: None,
             table,
             alter: alter.into(),
             task: Task::default(),
@@ -370,6 +422,7 @@ impl Settings {
             hooks_path: None,
             hooks_status_interval: Duration::from_secs(60),
             socket: None,
+            control_port: None,
             metrics_listen: None,
             statsd: None,
         }

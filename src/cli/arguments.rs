@@ -45,7 +45,12 @@ struct Place {
 }
 
 /// Options whose value is a password: ours and those of gh-ost's command line.
-const PASSWORD_OPTIONS: [&[u8]; 2] = [b"password", b"master-password"];
+const PASSWORD_OPTIONS: [&[u8]; 4] = [
+    b"password",
+    b"master-password",
+    b"replica-password",
+    b"control-token",
+];
 
 /// True when the command line is gh-ost's: by the first word, or by the name of the program.
 pub fn is_gh_ost(arguments: &[OsString]) -> bool {
@@ -218,6 +223,15 @@ mod tests {
         check(&["changeling", "migrate", "--password=a=b"], &["a=b"]);
         check(&["changeling", "migrate", "-p", "--password"], &[]);
         check(&["changeling", "migrate", "--password="], &[]);
+        check(
+            &[
+                "changeling",
+                "migrate",
+                "--replica-password=x",
+                "--control-token=y",
+            ],
+            &["x", "y"],
+        );
         check(&["changeling", "migrate", "--password-file=x"], &[]);
         check(&["changeling", "migrate", "--", "-pnot"], &[]);
         check(

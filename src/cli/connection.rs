@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{FalseyValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::failure::{Failure, Result};
-use crate::mysql::option_files::{self, FileSelection};
+use crate::mysql::option_files::{self, FileSelection, OptionFiles};
 use crate::mysql::resolve::{Given, GivenPassword, Surroundings, resolve};
 use crate::mysql::{ConnectOptions, SslMode};
 
@@ -17,6 +17,13 @@ pub struct Secret(String);
 impl From<String> for Secret {
     fn from(text: String) -> Secret {
         Secret(text)
+    }
+}
+
+impl Secret {
+    /// The word itself.
+    pub fn into_text(self) -> String {
+        self.0
     }
 }
 
@@ -134,6 +141,23 @@ pub struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
+    /// Which option files are read.
+    pub fn option_files(&self) -> OptionFiles {
+        OptionFiles {
+            selection: FileSelection {
+                defaults_file: self.defaults_file.clone(),
+                defaults_extra_file: self.defaults_extra_file.clone(),
+                no_defaults: self.no_defaults,
+                group_suffix: self
+                    .defaults_group_suffix
+                    .clone()
+                    .or_else(|| std::env::var("MYSQL_GROUP_SUFFIX").ok()),
+                login_path: self.login_path.clone(),
+            },
+            places: Surroundings::of_process().places,
+        }
+    }
+
     /// Reads the option files, asks for the password if need be, and settles how to reach the server.
     /// Option files that had to be ignored are warned about in the log.
     ///
@@ -144,15 +168,7 @@ impl ConnectionArgs {
     }
 
     fn resolve_in(self, surroundings: &Surroundings) -> Result<ConnectOptions> {
-        let selection = FileSelection {
-            defaults_file: self.defaults_file,
-            defaults_extra_file: self.defaults_extra_file,
-            no_defaults: self.no_defaults,
-            group_suffix: self
-                .defaults_group_suffix
-                .or_else(|| std::env::var("MYSQL_GROUP_SUFFIX").ok()),
-            login_path: self.login_path,
-        };
+        let selection = self.option_files().selection;
         let (file, warnings) = option_files::read(&selection, &surroundings.places)?;
         for warning in warnings {
             tracing::warn!(event = "option_file", "{warning}");
@@ -160,7 +176,7 @@ impl ConnectionArgs {
         let password = match (self.password, &self.password_file) {
             (Some(Some(Secret(text))), _) => GivenPassword::Text(text),
             (Some(None), _) => GivenPassword::Prompt,
-            (None, Some(path)) => GivenPassword::Text(first_line(path)?),
+            (None, Some(path)) => GivenPassword::Text(first_line(path, "password")?),
             (None, None) => GivenPassword::Unsaid,
         };
         let given = Given {
@@ -178,10 +194,14 @@ impl ConnectionArgs {
     }
 }
 
-fn first_line(path: &PathBuf) -> Result<String> {
+/// The first line of a file with a secret (`what`).
+///
+/// # Errors
+/// Usage: it cannot be read.
+pub fn first_line(path: &PathBuf, what: &str) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::usage(format!(
-            "cannot read the password file {}: {error}",
+            "cannot read the {what} file {}: {error}",
             path.display()
         ))
     })?;

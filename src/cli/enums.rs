@@ -4,7 +4,8 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::settings::{
-    CopySetting, DeferIndexes, KillBlockers, ReplaySetting, ResumeSetting, Triggers, VerifySetting,
+    BinlogFrom, CopySetting, DeferIndexes, KillBlockers, ReplaySetting, ResumeSetting, Triggers,
+    VerifySetting,
 };
 
 macro_rules! spelled {
@@ -46,6 +47,10 @@ spelled!(ResumeSetting {
     Require = "require": "go on, or fail",
     Repair = "repair": "go on, or fail; where the binlog since then was purged, compare all rows and copy those again that differ",
     Restart = "restart": "remove what is left and begin anew",
+});
+spelled!(BinlogFrom {
+    Primary = "primary": "the primary's",
+    Here = "here": "that of the replica that is connected to; the copy takes row locks then",
 });
 spelled!(KillBlockers {
     Never = "never": "nobody",

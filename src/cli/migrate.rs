@@ -1,22 +1,26 @@
 //! `changeling migrate`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::connection::ConnectionArgs;
+use super::ctl::TokenArgs;
+use super::throttle::{GivenOptions, ThrottleArgs, set};
 use super::values;
 use crate::alter::AlterStatement;
 use crate::failure::{Context, Failure, Result};
 use crate::mysql::ConnectOptions;
+use crate::mysql::option_files::OptionFiles;
 use crate::names::TableName;
 use crate::settings::{
-    CopySetting, CutOverSettings, DeferIndexes, Extent, KillBlockers, OldTable, ReplaySetting,
-    ResumeSetting, Settings, ThrottleSettings, Triggers, VerifySetting,
+    BinlogFrom, ControlPort, CopySetting, CutOverSettings, DeferIndexes, Extent, KillBlockers,
+    OldTable, Place, ReplaySetting, ResumeSetting, Settings, Triggers, VerifySetting,
 };
 use crate::tunables::Tunables;
+use crate::workflow;
 
 /// Which table, and what to do with it: as options, or as one statement.
 #[derive(Args, Debug, Clone)]
@@ -129,46 +133,33 @@ pub enum Switch {
     Off,
 }
 
-/// What makes the copy pause or the run stop.
+/// Where the table is, when the run is started against a replica.
 #[derive(Args, Debug, Clone)]
-#[command(next_help_heading = "Throttle")]
-pub struct ThrottleArgs {
-    /// Pause while a replica lags more
-    #[arg(long, env = "CHANGELING_MAX_LAG", default_value = "1.5s", value_parser = values::duration)]
-    pub max_lag: Duration,
-    /// Replicas to watch as host:port, separated by commas; without it they are found from the primary
-    #[arg(long, env = "CHANGELING_REPLICAS", value_delimiter = ',')]
-    pub replicas: Vec<String>,
-    /// Replicas not to watch
-    #[arg(long, env = "CHANGELING_IGNORE_REPLICA", value_delimiter = ',')]
-    pub ignore_replica: Vec<String>,
-    /// Pause while a status variable is above its limit: Threads_running=50,…
-    #[arg(long, env = "CHANGELING_MAX_LOAD", default_value = "", value_parser = values::load, hide_default_value = true)]
-    pub max_load: BTreeMap<String, u64>,
-    /// Stop, resumably, when a status variable is above its limit
-    #[arg(long, env = "CHANGELING_CRITICAL_LOAD", default_value = "", value_parser = values::load, hide_default_value = true)]
-    pub critical_load: BTreeMap<String, u64>,
-    /// Look at critical load a second time after this pause before stopping
-    #[arg(long, env = "CHANGELING_CRITICAL_LOAD_INTERVAL", default_value = "2s", value_parser = values::duration)]
-    pub critical_load_interval: Duration,
-    /// Pause while this query's first value is above 0
-    #[arg(long, env = "CHANGELING_THROTTLE_QUERY")]
-    pub throttle_query: Option<String>,
-    /// Pause while this URL answers other than 200
-    #[arg(long, env = "CHANGELING_THROTTLE_HTTP")]
-    pub throttle_http: Option<String>,
-    /// Pause while one of these files exists
-    #[arg(long, env = "CHANGELING_THROTTLE_FLAG_FILE", value_delimiter = ',')]
-    pub throttle_flag_file: Vec<PathBuf>,
-    /// Stop, resumably, when this file appears
-    #[arg(long, env = "CHANGELING_PANIC_FLAG_FILE")]
-    pub panic_flag_file: Option<PathBuf>,
-    /// Rest after each chunk for this multiple of its time
-    #[arg(long, env = "CHANGELING_NICE_RATIO", default_value_t = 0.0)]
-    pub nice_ratio: f64,
-    /// How often the heartbeat is written
-    #[arg(long, env = "CHANGELING_HEARTBEAT_INTERVAL", default_value = "100ms", value_parser = values::duration)]
-    pub heartbeat_interval: Duration,
+#[command(next_help_heading = "Topology")]
+pub struct TopologyArgs {
+    /// Migrate on this server, as HOST:PORT, instead of looking for the primary of the one connected to
+    #[arg(long, env = "CHANGELING_ASSUME_PRIMARY", value_name = "HOST:PORT")]
+    pub assume_primary: Option<String>,
+    /// Whose binlog is read, when connected to a replica
+    #[arg(long, env = "CHANGELING_BINLOG_FROM", value_enum, default_value_t)]
+    pub binlog_from: BinlogFrom,
+}
+
+impl TopologyArgs {
+    /// Where the table is.
+    ///
+    /// # Errors
+    /// Usage: no `HOST:PORT`.
+    pub fn place(&self) -> Result<Place> {
+        match &self.assume_primary {
+            None => Ok(Place::Primary),
+            Some(text) => {
+                let (host, port) =
+                    crate::throttle::parse_host(text).doing(|| "read --assume-primary")?;
+                Ok(Place::Assumed(host, port))
+            }
+        }
+    }
 }
 
 /// The swap.
@@ -197,6 +188,9 @@ pub struct CutOverArgs {
     /// Do not swap while this file exists
     #[arg(long, env = "CHANGELING_POSTPONE_CUT_OVER_FLAG_FILE")]
     pub postpone_cut_over_flag_file: Option<PathBuf>,
+    /// Swap only at these times: "02:00-05:00 Europe/Berlin", "Sat-Sun 00:00-24:00", separated by commas
+    #[arg(long, env = "CHANGELING_CUT_OVER_WINDOW", value_name = "WINDOW,…")]
+    pub cut_over_window: Option<String>,
     /// Do not swap before `changeling ctl cut-over`
     #[arg(long, env = "CHANGELING_POSTPONE_CUT_OVER")]
     pub postpone_cut_over: bool,
@@ -257,6 +251,12 @@ pub struct RunArgs {
     /// Path of the control socket
     #[arg(long, env = "CHANGELING_CONTROL_SOCKET")]
     pub control_socket: Option<PathBuf>,
+    /// Listen for the same commands on this loopback address too, for clients with the token
+    #[arg(long, env = "CHANGELING_CONTROL_LISTEN", value_name = "HOST:PORT")]
+    pub control_listen: Option<SocketAddr>,
+    /// What opens that address.
+    #[command(flatten)]
+    pub token: TokenArgs,
     /// Serve Prometheus metrics on this address
     #[arg(long, env = "CHANGELING_METRICS_LISTEN")]
     pub metrics_listen: Option<String>,
@@ -275,6 +275,8 @@ pub struct MigrateArgs {
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
+    topology: TopologyArgs,
+    #[command(flatten)]
     throttle: ThrottleArgs,
     #[command(flatten)]
     cutover: CutOverArgs,
@@ -283,6 +285,9 @@ pub struct MigrateArgs {
     /// Keep the old table in step for so long after the swap: `changeling revert` takes seconds then
     #[arg(long, env = "CHANGELING_KEEP_REVERTIBLE", value_name = "DURATION", value_parser = values::duration, help_heading = "Cut-over")]
     keep_revertible: Option<Duration>,
+    /// What was given on the command line or by the environment.
+    #[arg(skip)]
+    pub given: GivenOptions,
 }
 
 impl MigrateArgs {
@@ -291,8 +296,13 @@ impl MigrateArgs {
     /// # Errors
     /// As [`MigrateArgs::resolve`].
     pub fn rehearsal(self) -> Result<Settings> {
+        let assumed = self.topology.assume_primary.is_some();
         let mut settings = self.resolve()?;
         settings.extent = Extent::Rehearsal;
+        if !assumed {
+            // A replica is a good place to rehearse on.
+            settings.place = Place::Here;
+        }
         Ok(settings)
     }
 
@@ -314,9 +324,14 @@ impl MigrateArgs {
             throttle: self.throttle,
             cutover: self.cutover,
             run: self.run,
+            option_files: self.connection.option_files(),
+            given: self.given,
         };
+        let place = self.topology.place()?;
         let mut settings = groups.resolve(self.connection.resolve()?, table, alter)?;
         settings.keep_revertible = keep;
+        settings.place = place;
+        settings.binlog_from = self.topology.binlog_from;
         Ok(settings)
     }
 }
@@ -331,6 +346,10 @@ pub struct SettingsArgs {
     pub cutover: CutOverArgs,
     /// Continuing, watching, reporting.
     pub run: RunArgs,
+    /// Where limits may stand that are not given …
+    pub option_files: OptionFiles,
+    /// … by these.
+    pub given: GivenOptions,
 }
 
 impl SettingsArgs {
@@ -345,9 +364,34 @@ impl SettingsArgs {
         alter: String,
     ) -> Result<Settings> {
         let (engine, throttle, cutover, run) = (self.engine, self.throttle, self.cutover, self.run);
-        if !(0.0..=100.0).contains(&throttle.nice_ratio) {
-            return Err(Failure::usage("--nice-ratio is outside of 0 to 100"));
-        }
+        let mut tunables = Tunables {
+            chunk_time: engine.chunk_time,
+            chunk_rows_max: engine.chunk_rows_max,
+            chunk_rows_fixed: engine.chunk_size,
+            copy_workers: engine.workers.into(),
+            apply_workers: engine.apply_workers.into(),
+            postpone_cutover: cutover.postpone_cut_over,
+            ..Tunables::default()
+        };
+        throttle.limit(&mut tunables)?;
+        set(
+            &mut tunables,
+            "cut-over-window",
+            cutover.cut_over_window.as_deref(),
+        )?;
+        let (option_files, given) = (self.option_files, self.given);
+        workflow::apply_limits(&option_files, &mut tunables, |setting| given.has(setting))?;
+        let control_port = match run.control_listen {
+            None => None,
+            Some(address) => Some(ControlPort {
+                address,
+                token: run.token.token()?.ok_or_else(|| {
+                    Failure::usage("--control-listen needs a token").remedy(
+                        "give --control-token-file FILE with a long random word, or CHANGELING_CONTROL_TOKEN",
+                    )
+                })?,
+            }),
+        };
         let failover_hosts = run
             .failover_hosts
             .iter()
@@ -359,22 +403,9 @@ impl SettingsArgs {
             failover_hosts,
             failover_after: run.failover_after,
             checkpoint_interval: run.checkpoint_interval,
-            tunables: Tunables {
-                chunk_time: engine.chunk_time,
-                chunk_rows_max: engine.chunk_rows_max,
-                chunk_rows_fixed: engine.chunk_size,
-                copy_workers: engine.workers.into(),
-                apply_workers: engine.apply_workers.into(),
-                nice_ratio: throttle.nice_ratio,
-                lag_max: throttle.max_lag,
-                max_load: throttle.max_load,
-                critical_load: throttle.critical_load,
-                throttle_query: throttle.throttle_query,
-                throttle_http: throttle.throttle_http,
-                ignored_replicas: BTreeSet::new(),
-                paused: false,
-                postpone_cutover: cutover.postpone_cut_over,
-            },
+            tunables,
+            option_files: Some(option_files),
+            control_port,
             copy: engine.copy,
             replay: engine.replay,
             defer_indexes: engine.defer_indexes,
@@ -393,14 +424,8 @@ impl SettingsArgs {
                 kill_rows_max: cutover.kill_rows_max,
                 postpone_flag_file: cutover.postpone_cut_over_flag_file,
             },
-            throttle: ThrottleSettings {
-                replicas: throttle.replicas,
-                ignore_replicas: throttle.ignore_replica,
-                flag_files: throttle.throttle_flag_file,
-                panic_flag_file: throttle.panic_flag_file,
-                critical_load_interval: throttle.critical_load_interval,
-                ..ThrottleSettings::default()
-            },
+            heartbeat_interval: throttle.heartbeat_interval,
+            throttle: throttle.settings(&connect)?,
             triggers: cutover.triggers,
             old_table: cutover.drop_old_table,
             helper_base: run.force_table_names,
@@ -412,7 +437,6 @@ impl SettingsArgs {
                 Failure::usage("--backlog-memory is larger than this machine's memory")
             })?,
             reconnect_limit: engine.reconnect_limit,
-            heartbeat_interval: throttle.heartbeat_interval,
             report: run.report,
             hooks_path: run.hooks_path,
             socket: run.control_socket,

@@ -13,12 +13,13 @@ pub mod pages;
 pub mod plan;
 pub mod revert;
 mod run;
+pub mod throttle;
 pub mod values;
 pub mod verify;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use run::run;
 
@@ -111,7 +112,18 @@ pub enum Command {
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> std::result::Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments)
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Some((_, options)) = matches.subcommand() {
+        match &mut cli.command {
+            Command::Migrate(run) | Command::Rehearse(run) => {
+                run.given = throttle::GivenOptions::of(options);
+            }
+            Command::Revert(run) => run.given = throttle::GivenOptions::of(options),
+            _ => {}
+        }
+    }
+    Ok(cli)
 }
 
 /// `20261128130000`: the time now in UTC, for the old table's name.

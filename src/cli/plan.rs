@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::ConnectionArgs;
-use super::migrate::StatementArgs;
+use super::migrate::{StatementArgs, TopologyArgs};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::observe::text;
 use crate::settings::Settings;
@@ -22,6 +22,11 @@ pub struct PlanArgs {
     /// The replicas that the migration will be told to watch; without it they are found from the primary
     #[arg(long, env = "CHANGELING_REPLICAS", value_delimiter = ',')]
     replicas: Vec<String>,
+    #[command(flatten)]
+    topology: TopologyArgs,
+    /// Sessions that have changed more rows are never killed for the table's lock
+    #[arg(long, env = "CHANGELING_KILL_ROWS_MAX", default_value_t = 10_000)]
+    kill_rows_max: u64,
     /// How the plan is written
     #[arg(long, env = "CHANGELING_FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -46,6 +51,9 @@ impl PlanArgs {
         let (table, alter) = self.statement.resolve()?;
         let mut settings = Settings::new(self.connection.resolve()?, table, alter);
         settings.throttle.replicas = self.replicas;
+        settings.place = self.topology.place()?;
+        settings.binlog_from = self.topology.binlog_from;
+        settings.cutover.kill_rows_max = self.kill_rows_max;
         let run = Run::connect(settings, CancellationToken::new()).await?;
         let plan = workflow::plan(&run).await?;
         match self.format {

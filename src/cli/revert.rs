@@ -8,7 +8,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::ConnectionArgs;
-use super::migrate::{CutOverArgs, EngineArgs, RunArgs, SettingsArgs, Switch, ThrottleArgs};
+use super::migrate::{CutOverArgs, EngineArgs, RunArgs, SettingsArgs, Switch};
+use super::throttle::{GivenOptions, ThrottleArgs};
 use super::values;
 use crate::control;
 use crate::failure::{Failure, FailureKind, Result};
@@ -84,6 +85,9 @@ pub struct RevertArgs {
     cutover: CutOverArgs,
     #[command(flatten)]
     run: RunArgs,
+    /// What was given on the command line or by the environment.
+    #[arg(skip)]
+    pub given: GivenOptions,
 }
 
 impl RevertArgs {
@@ -130,6 +134,8 @@ impl RevertArgs {
             throttle: self.throttle,
             cutover: self.cutover,
             run: self.run,
+            option_files: self.connection.option_files(),
+            given: self.given,
         };
         let mut settings = groups.resolve(self.connection.resolve()?, original, String::new())?;
         settings.task = Task::Revert(WhichRun {

@@ -43,6 +43,8 @@ pub enum HookEvent {
     StopReplication,
     /// Such a test has failed and starts it again.
     StartReplication,
+    /// A replica has not applied the swap in time; `CHANGELING_REPLICA` says which, `CHANGELING_ERROR` why.
+    ReplicaStalled,
     /// The tables are swapped.
     Success,
     /// The run has ended badly; `CHANGELING_ERROR` says why.
@@ -51,7 +53,7 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// All of them.
-    pub const ALL: [HookEvent; 14] = [
+    pub const ALL: [HookEvent; 15] = [
         HookEvent::Startup,
         HookEvent::Validated,
         HookEvent::BeforeRowCopy,
@@ -64,6 +66,7 @@ impl HookEvent {
         HookEvent::BatchCopyRetry,
         HookEvent::StopReplication,
         HookEvent::StartReplication,
+        HookEvent::ReplicaStalled,
         HookEvent::Success,
         HookEvent::Failure,
     ];
@@ -83,6 +86,7 @@ impl HookEvent {
             HookEvent::BatchCopyRetry => "batch-copy-retry",
             HookEvent::StopReplication => "stop-replication",
             HookEvent::StartReplication => "start-replication",
+            HookEvent::ReplicaStalled => "replica-stalled",
             HookEvent::Success => "success",
             HookEvent::Failure => "failure",
         }
@@ -103,6 +107,7 @@ impl HookEvent {
             | HookEvent::RowcountComplete
             | HookEvent::BatchCopyRetry
             | HookEvent::StartReplication
+            | HookEvent::ReplicaStalled
             | HookEvent::Success
             | HookEvent::Failure => false,
         }
@@ -125,7 +130,12 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long a hook may take if nothing else is said.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Never handed to hooks: they need no server, and their output goes to places of their own.
-const SECRETS: [&str; 2] = ["MYSQL_PWD", "CHANGELING_PASSWORD"];
+const SECRETS: [&str; 4] = [
+    "MYSQL_PWD",
+    "CHANGELING_PASSWORD",
+    "CHANGELING_REPLICA_PASSWORD",
+    "CHANGELING_CONTROL_TOKEN",
+];
 
 impl Hooks {
     /// The hooks of a folder with this program's names; `None` has no hooks.

@@ -33,8 +33,6 @@ const COMMANDS_MAX: usize = 16;
 /// What the workflow is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlCommand {
-    /// Cut over as soon as possible, whatever postpones it (flag file, `postpone`).
-    CutOver,
     /// Swap back: the run has swapped and keeps the old table in step.
     Revert,
     /// End the run so that it can be continued: flush, checkpoint, leave the tables.
@@ -132,23 +130,31 @@ impl Controller {
 
     /// Holds the cut-over until [`Controller::cut_over`].
     pub fn postpone(&self) {
-        self.change(|tunables| tunables.postpone_cutover = true);
+        self.change(|tunables| {
+            tunables.postpone_cutover = true;
+            tunables.cutover_released = false;
+        });
         tracing::info!(event = "postponed", "cut-over postponed by the operator");
     }
 
-    /// Lets the cut-over happen as soon as all is ready, flag file or not.
-    ///
-    /// # Errors
-    /// The run is about to end and takes no commands any more.
-    pub fn cut_over(&self) -> Result<()> {
-        self.change(|tunables| tunables.postpone_cutover = false);
-        self.send(ControlCommand::CutOver)
+    /// Lets the cut-over happen as soon as all is ready, whatever holds it back: `postpone`, a flag
+    /// file, windows.
+    pub fn cut_over(&self) {
+        self.change(|tunables| {
+            tunables.postpone_cutover = false;
+            tunables.cutover_released = true;
+        });
+        tracing::info!(
+            event = "command",
+            command = "CutOver",
+            "the operator releases the cut-over"
+        );
     }
 
     /// Swaps back, while the run keeps the old table in step.
     ///
     /// # Errors
-    /// It does not; or as [`Controller::cut_over`].
+    /// It does not; or as [`Controller::abort`].
     pub fn revert(&self) -> Result<()> {
         if self.status().revertible.is_none() {
             return Err(Failure::failed("there is nothing to revert now").remedy(
@@ -156,13 +162,18 @@ impl Controller {
             ));
         }
         self.status.revert_begins();
+        // Nothing that held the first swap holds this one.
+        self.change(|tunables| {
+            tunables.postpone_cutover = false;
+            tunables.cutover_released = true;
+        });
         self.send(ControlCommand::Revert)
     }
 
     /// Ends the run so that the same command continues it.
     ///
     /// # Errors
-    /// As [`Controller::cut_over`].
+    /// The run is about to end and takes no commands any more.
     pub fn abort(&self) -> Result<()> {
         self.send(ControlCommand::Abort)
     }
@@ -170,7 +181,7 @@ impl Controller {
     /// Ends the run and removes its tables.
     ///
     /// # Errors
-    /// As [`Controller::cut_over`].
+    /// As [`Controller::abort`].
     pub fn drop_all(&self) -> Result<()> {
         self.send(ControlCommand::Drop)
     }
@@ -178,7 +189,7 @@ impl Controller {
     /// Ends the run at once and leaves everything.
     ///
     /// # Errors
-    /// As [`Controller::cut_over`].
+    /// As [`Controller::abort`].
     pub fn panic(&self) -> Result<()> {
         self.send(ControlCommand::Panic)
     }
@@ -186,7 +197,7 @@ impl Controller {
     /// Asks the workflow.
     ///
     /// # Errors
-    /// As [`Controller::cut_over`].
+    /// As [`Controller::abort`].
     pub fn send(&self, command: ControlCommand) -> Result<()> {
         tracing::info!(event = "command", command = ?command, "the operator asks for {command:?}");
         self.commands
@@ -260,9 +271,12 @@ mod tests {
     fn commands_reach_the_workflow_or_say_why_not() {
         let (controller, mut commands) = controller();
         controller.postpone();
-        controller.cut_over().unwrap();
-        assert!(!controller.tunables().postpone_cutover);
-        assert_eq!(commands.try_recv().unwrap(), ControlCommand::CutOver);
+        assert!(controller.tunables().postpone_cutover);
+        controller.cut_over();
+        let tunables = controller.tunables();
+        assert!(!tunables.postpone_cutover && tunables.cutover_released);
+        controller.abort().unwrap();
+        assert_eq!(commands.try_recv().unwrap(), ControlCommand::Abort);
         for _ in 0..COMMANDS_MAX {
             controller.abort().unwrap();
         }

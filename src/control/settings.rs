@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::throttle::{http, parse_loads};
+use crate::time_window::{parse_windows, windows_text};
 use crate::tunables::Tunables;
 
 /// One setting.
 pub struct Setting {
-    /// Its name, the same as of the option at the start.
+    /// Its name; that of the option at the start, `--NAME`, but for [`OTHER_NAMES`].
     pub name: &'static str,
     /// The form of its value, for help.
     pub form: &'static str,
@@ -18,6 +19,23 @@ pub struct Setting {
     pub set: fn(&mut Tunables, &str) -> Result<()>,
     /// Its value as text.
     pub show: fn(&Tunables) -> String,
+}
+
+/// Settings whose option at the start is called otherwise: either name is understood here.
+const OTHER_NAMES: [(&str, &str); 3] = [
+    ("chunk-rows", "chunk-rows-max"),
+    ("chunk-rows-fixed", "chunk-size"),
+    ("ignore-replicas", "ignore-replica"),
+];
+
+impl Setting {
+    /// The option that sets it at the start, without `--`.
+    pub fn option(&self) -> &'static str {
+        OTHER_NAMES
+            .iter()
+            .find(|(name, _)| *name == self.name)
+            .map_or(self.name, |(_, option)| option)
+    }
 }
 
 /// All settings, in the order of the help text.
@@ -108,6 +126,69 @@ pub const SETTINGS: &[Setting] = &[
         show: |t| show_duration(t.lag_max),
     },
     Setting {
+        name: "max-replay-lag",
+        form: "DURATION|none",
+        help: "how far the ghost may be behind before the copy pauses",
+        set: |t, text| {
+            t.replay_lag_max = unless_none_duration(text)?;
+            Ok(())
+        },
+        show: |t| show_or_none(t.replay_lag_max.map(show_duration)),
+    },
+    Setting {
+        name: "max-commit-latency",
+        form: "DURATION|none",
+        help: "mean duration of a COMMIT at which the copy pauses",
+        set: |t, text| {
+            t.commit_latency_max = unless_none_duration(text)?;
+            Ok(())
+        },
+        show: |t| show_or_none(t.commit_latency_max.map(show_duration)),
+    },
+    Setting {
+        name: "max-checkpoint-age",
+        form: "PERCENT|none",
+        help: "share of the redo log that waits for a checkpoint at which the copy pauses",
+        set: |t, text| {
+            t.checkpoint_age_max = some(text).as_deref().map(percent).transpose()?;
+            Ok(())
+        },
+        show: |t| {
+            let percent = |share: f64| format!("{}%", (share * 1000.0).round() / 10.0);
+            show_or_none(t.checkpoint_age_max.map(percent))
+        },
+    },
+    Setting {
+        name: "max-latency-factor",
+        form: "NUMBER|none",
+        help: "the table's statements may take so many times as long as before the copy",
+        set: |t, text| {
+            t.latency_factor_max = some(text).as_deref().map(factor).transpose()?;
+            Ok(())
+        },
+        show: |t| show_or_none(t.latency_factor_max.map(|factor| factor.to_string())),
+    },
+    Setting {
+        name: "copy-window",
+        form: "WINDOW,…|none",
+        help: "when the copy may run: `22:00-06:00`, `Mon-Fri 20:00-07:00 Europe/Berlin`",
+        set: |t, text| {
+            t.copy_windows = parse_windows(unless_none(text))?;
+            Ok(())
+        },
+        show: |t| none_if_empty(windows_text(&t.copy_windows)),
+    },
+    Setting {
+        name: "cut-over-window",
+        form: "WINDOW,…|none",
+        help: "when it may be cut over",
+        set: |t, text| {
+            t.cutover_windows = parse_windows(unless_none(text))?;
+            Ok(())
+        },
+        show: |t| none_if_empty(windows_text(&t.cutover_windows)),
+    },
+    Setting {
         name: "max-load",
         form: "NAME=N,…|none",
         help: "status variables at or above which the copy pauses",
@@ -178,7 +259,7 @@ pub const SETTINGS: &[Setting] = &[
 pub fn find(name: &str) -> Result<&'static Setting> {
     SETTINGS
         .iter()
-        .find(|setting| setting.name == name)
+        .find(|setting| setting.name == name || setting.option() == name)
         .ok_or_else(|| {
             let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
             Failure::usage(format!("there is no setting `{name}`"))
@@ -209,6 +290,40 @@ fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration> {
             ),
         )),
     }
+}
+
+fn unless_none_duration(text: &str) -> Result<Option<Duration>> {
+    let bounds = (Duration::from_millis(1), Duration::from_secs(86_400));
+    let given = some(text);
+    given
+        .map(|text| duration(&text, bounds.0, bounds.1))
+        .transpose()
+}
+
+/// A share in per cent, with or without the sign, as a number above 0 up to 1.
+///
+/// # Errors
+/// Usage: it is none.
+pub fn percent(text: &str) -> Result<f64> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err(usage(text, "per cent, above 0% up to 100%")),
+    }
+}
+
+/// How many times as long something may take.
+///
+/// # Errors
+/// Usage: not above 1.
+pub fn factor(text: &str) -> Result<f64> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor > 1.0 && factor <= 1000.0 => Ok(factor),
+        _ => Err(usage(text, "a number above 1 up to 1000")),
+    }
+}
+
+fn show_or_none(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "none".to_string())
 }
 
 fn show_duration(duration: Duration) -> String {
@@ -254,6 +369,12 @@ mod tests {
             ("apply-workers", "8"),
             ("nice-ratio", "0.5"),
             ("max-lag", "2s 500ms"),
+            ("max-replay-lag", "5s"),
+            ("max-commit-latency", "20ms"),
+            ("max-checkpoint-age", "75.5%"),
+            ("max-latency-factor", "2.5"),
+            ("copy-window", "22:00-06:00,Sat-Sun 00:00-24:00"),
+            ("cut-over-window", "02:00-05:00 Europe/Berlin"),
             ("max-load", "Threads_connected=100,Threads_running=50"),
             ("critical-load", "Threads_running=500"),
             ("throttle-query", "SELECT COUNT(*) > 5 FROM d.q"),
@@ -282,6 +403,10 @@ mod tests {
             ("workers", "1000"),
             ("nice-ratio", "NaN"),
             ("max-lag", "1"),
+            ("max-checkpoint-age", "0"),
+            ("max-checkpoint-age", "101%"),
+            ("max-latency-factor", "1"),
+            ("cut-over-window", "02:00-05:00 Mars/Olympus"),
             ("max-load", "x"),
             ("throttle-http", "https://x"),
         ] {

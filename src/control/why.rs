@@ -7,10 +7,10 @@ use crate::observe::{StatusSnapshot, ThrottleNow};
 /// The sentence.
 pub fn sentence(status: &StatusSnapshot) -> String {
     if status.phase == "postponed" {
-        let whom = if status.postponed {
-            "the operator until `cut-over`"
-        } else {
-            "its flag file, or until `cut-over`"
+        let whom = match status.held_by.as_slice() {
+            // It has just been let go.
+            [] => return "All is ready; the cut-over is about to begin.".to_string(),
+            by => by.join(" and by "),
         };
         return format!(
             "All is ready since {}; the cut-over is held back by {whom}.",
@@ -81,8 +81,17 @@ pub fn sentence(status: &StatusSnapshot) -> String {
 fn what_next(stop: &ThrottleNow) -> &'static str {
     match stop.source {
         "commanded" => "it goes on after `resume`",
+        "commit-latency" => {
+            "it goes on by itself when commits are faster, or after `set max-commit-latency`"
+        }
+        "checkpoint-age" => {
+            "it goes on by itself when the server has written its pages, or after \
+             `set max-checkpoint-age`"
+        }
+        "latency" => "it goes on by itself when they are faster, or after `set max-latency-factor`",
+        "heartbeat" => "it goes on by itself when heartbeats are written again",
         "flag-file" => "it goes on when the file is gone",
-        "window" => "it goes on when the next window opens",
+        "window" => "it goes on when the next window opens, or after `set copy-window none`",
         "lag" => {
             "it goes on by itself when the replica has caught up, or \
              after `set max-lag` or `set ignore-replicas`"
@@ -157,10 +166,11 @@ mod tests {
     fn a_held_cut_over_is_named() {
         let mut status = controller().0.status();
         status.phase = "postponed".to_string();
-        status.postponed = true;
-        assert!(sentence(&status).contains("held back by the operator"));
-        status.postponed = false;
-        assert!(sentence(&status).contains("held back by its flag file"));
+        assert!(sentence(&status).contains("about to begin"));
+        status.held_by = vec!["the operator until `cut-over`".to_string()];
+        assert!(sentence(&status).ends_with("held back by the operator until `cut-over`."));
+        status.held_by = vec!["its flag file /x".to_string(), "its window".to_string()];
+        assert!(sentence(&status).contains("held back by its flag file /x and by its window"));
         status.phase = "cut-over".to_string();
         status.replay_lag_s = Some(2.5);
         assert!(sentence(&status).contains("until replay is near: 2s 500ms behind, 0 rows"));

@@ -15,6 +15,9 @@ use crate::names::TableName;
 /// last look at it is more than 100 ms ago (manual, "INNODB_TRX"): looking more often shows the same
 /// old copy for ever.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(130);
+/// A session that has run nothing for so many seconds is idle; below, it may be between two statements
+/// of a busy transaction.
+const IDLE_S: u32 = 2;
 /// How much of a statement is shown.
 const STATEMENT_CHARS_MAX: usize = 100;
 
@@ -104,6 +107,11 @@ impl Lookout {
         self.sight != Sight::TransactionsOnly
     }
 
+    /// The table that is looked at.
+    pub fn table(&self) -> &TableName {
+        &self.table
+    }
+
     /// Its session, for other looks that may take a moment.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
@@ -190,7 +198,9 @@ impl Lookout {
     fn sql_metadata_locks(&self) -> String {
         format!(
             "SELECT t.PROCESSLIST_ID, IF(t.NAME LIKE '%one_connection', t.PROCESSLIST_USER, \
-             IF(t.THREAD_ID IS NULL, NULL, 'system user')), t.PROCESSLIST_HOST, t.PROCESSLIST_COMMAND, \
+             IF(t.THREAD_ID IS NULL, NULL, 'system user')), t.PROCESSLIST_HOST, \
+             IF(t.PROCESSLIST_COMMAND = 'Sleep' AND t.PROCESSLIST_TIME < {IDLE_S}, 'Pause', \
+             t.PROCESSLIST_COMMAND), \
              COALESCE(IF(et.STATE = 'ACTIVE', CAST(et.TIMER_WAIT DIV 1000000 AS SIGNED), NULL), \
              TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, \
              (t.PROCESSLIST_TIME - 1) * 1000000, 1000000 * IF(t.THREAD_ID IS NULL, 86400, 0)), \
@@ -210,21 +220,23 @@ impl Lookout {
         )
     }
 
-    /// Every open transaction of the server.
+    /// Every open transaction of the server, but for InnoDB's own, which belong to nobody.
     fn sql_transactions(&self) -> String {
         format!(
             "SELECT CAST(trx.trx_mysql_thread_id AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
              TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, \
              CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, trx.trx_query \
              FROM information_schema.INNODB_TRX trx \
-             LEFT JOIN {} p ON p.ID = trx.trx_mysql_thread_id",
+             LEFT JOIN {} p ON p.ID = trx.trx_mysql_thread_id \
+             WHERE trx.trx_mysql_thread_id <> 0",
             self.session.server().facts().processlist()
         )
     }
 
     fn sql_plugin(&self) -> String {
         format!(
-            "SELECT CAST(ml.THREAD_ID AS UNSIGNED), p.USER, p.HOST, p.COMMAND, \
+            "SELECT CAST(ml.THREAD_ID AS UNSIGNED), p.USER, p.HOST, \
+             IF(p.COMMAND = 'Sleep' AND p.TIME < {IDLE_S}, 'Pause', p.COMMAND), \
              COALESCE(TIMESTAMPDIFF(MICROSECOND, trx.trx_started, NOW(6)) - 999999, 0), \
              CAST(trx.trx_id AS CHAR), trx.trx_rows_modified, p.INFO \
              FROM information_schema.METADATA_LOCK_INFO ml \

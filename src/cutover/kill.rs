@@ -10,10 +10,25 @@ use crate::failure::Result;
 use crate::mysql::Server;
 use crate::names::TableName;
 
+/// Why a blocker would not be killed whatever was asked for, or with which policies it would be: for
+/// people, before the act.
+pub fn fate(blocker: &Blocker, rows_max: u64) -> String {
+    let may = |policy| may_kill(blocker, policy, rows_max);
+    if may(KillPolicy::Idle) {
+        "--kill-blockers=idle or all would kill it".to_string()
+    } else if may(KillPolicy::All) {
+        "--kill-blockers=all would kill it, idle would not: it is at work".to_string()
+    } else if blocker.rows_modified.is_some_and(|rows| rows > rows_max) {
+        format!("never killed: it has changed more than {rows_max} rows (--kill-rows-max)")
+    } else {
+        "never killed".to_string()
+    }
+}
+
 /// Whether a blocker may be killed. Never: one that is only suspected, one that has changed too many
 /// rows (its rollback would hold the table for longer than it does), a thread of the server's own
 /// (replication, events), and one without a transaction: somebody has locked the table by hand.
-fn may_kill(blocker: &Blocker, policy: KillPolicy, rows_max: u64) -> bool {
+pub fn may_kill(blocker: &Blocker, policy: KillPolicy, rows_max: u64) -> bool {
     const SERVERS_OWN: [&str; 2] = ["system user", "event_scheduler"];
     let asked_for = match policy {
         KillPolicy::Never => false,
@@ -28,23 +43,21 @@ fn may_kill(blocker: &Blocker, policy: KillPolicy, rows_max: u64) -> bool {
         && !SERVERS_OWN.contains(&blocker.user.as_str())
 }
 
-/// Whom a cut-over would kill if it had to now: those who hold `table` in a transaction older than
-/// `age_min`. Empty also where the server does not show who holds a table.
+/// Who holds `table` now in a transaction older than `age_min`. Empty also where the server does not show
+/// who holds a table.
 ///
 /// # Errors
 /// What the server answered.
-pub async fn who_would_be_killed(
+pub async fn who_holds(
     server: &Server,
     table: &TableName,
-    policy: KillPolicy,
-    rows_max: u64,
     age_min: Duration,
     own: &[u32],
 ) -> Result<Vec<Blocker>> {
     let mut lookout = Lookout::open(server, table).await?;
     let mut blockers = lookout.look(own, age_min).await?;
     lookout.close().await;
-    blockers.retain(|blocker| may_kill(blocker, policy, rows_max));
+    blockers.retain(|blocker| blocker.certain);
     Ok(blockers)
 }
 
@@ -72,9 +85,14 @@ pub(super) async fn kill_blockers(
         if !known || !may_kill(&blocker, policy, rows_max) {
             continue;
         }
+        tracing::warn!(
+            event = "blocker_kill",
+            "killing {blocker}, which holds {} in the way of the swap",
+            lookout.table()
+        );
         match server.kill_connection(blocker.id).await {
             Ok(()) => {
-                tracing::warn!(event = "blocker_killed", "killed {blocker}");
+                tracing::warn!(event = "blocker_killed", "killed connection {}", blocker.id);
                 killed.push(blocker);
             }
             Err(failure) => {
@@ -110,6 +128,9 @@ mod tests {
             ..idle.clone()
         };
         let may = |blocker: &Blocker, policy| may_kill(blocker, policy, 10);
+        assert!(fate(&idle, 10).contains("idle or all"));
+        assert!(fate(&running, 10).contains("at work"));
+        assert!(fate(&idle, 9).starts_with("never killed: it has changed more than 9 rows"));
         assert!(!may(&idle, KillPolicy::Never));
         assert!(may(&idle, KillPolicy::Idle) && !may(&running, KillPolicy::Idle));
         assert!(may(&idle, KillPolicy::All) && may(&running, KillPolicy::All));

@@ -22,6 +22,7 @@ mod lock_and_rename;
 #[cfg(test)]
 mod model;
 mod protocol;
+mod replicas;
 mod report;
 mod run;
 mod schedule;
@@ -30,11 +31,15 @@ mod settle;
 mod sorted;
 mod triggers;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 pub use catalogue::{Ownership, ownership};
 pub use changes::{LastChanges, Readiness};
-pub use kill::who_would_be_killed;
+pub use kill::{fate, may_kill, who_holds};
+pub use replicas::{Stalled, watch_replicas};
 pub use report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, Swapped};
 pub use run::run;
 pub use settle::{settle, swap_back};
@@ -74,6 +79,8 @@ pub struct CutOverPlan {
     pub server: Server,
     /// Which tables.
     pub names: Names,
+    /// Replicas that must be able to apply the swap, by name (`replica host:port`).
+    pub replicas: watch::Receiver<BTreeMap<String, Server>>,
     /// How.
     pub protocol: Protocol,
     /// From asking for the lock to having swapped; past it everything is released.
@@ -108,7 +115,7 @@ impl CutOverPlan {
         self.budget * 2 / 3
     }
 
-    /// A plan with the defaults and the protocol that the server can.
+    /// A plan with the defaults and the protocol that the server can, and no replicas.
     pub fn new(server: Server, names: Names) -> CutOverPlan {
         CutOverPlan {
             protocol: if server.facts().renames_under_lock() {
@@ -118,6 +125,7 @@ impl CutOverPlan {
             },
             server,
             names,
+            replicas: watch::channel(BTreeMap::new()).1,
             budget: Duration::from_millis(300),
             attempts_max: None,
             deadline: None,

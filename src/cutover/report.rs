@@ -65,7 +65,7 @@ pub struct Blocker {
     /// Its statement now, or the last one, shortened; digests where the server has them, so that no
     /// values are shown.
     pub statement: String,
-    /// Whether it runs no statement now.
+    /// Whether it has run no statement for two seconds.
     pub idle: bool,
     /// Rows that its transaction has changed; `None` where the server could not tell.
     pub rows_modified: Option<u64>,

@@ -12,6 +12,7 @@ use super::catalogue::{Ownership, decide};
 use super::changes::{LastChanges, Readiness};
 use super::kill::kill_blockers;
 use super::protocol::Crew;
+use super::replicas::ReplicaLookouts;
 use super::report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, Swapped};
 use super::schedule::Schedule;
 use super::settle::{name_old, put_back};
@@ -19,7 +20,7 @@ use super::sorted::SortedNames;
 use super::triggers::{self, Trigger};
 use super::{CutOverPlan, Protocol};
 use crate::failure::{Failure, FailureKind, Result};
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, WaitGuard};
 
 /// Between two questions for readiness.
 const READINESS_PAUSE: Duration = Duration::from_millis(50);
@@ -59,6 +60,8 @@ pub async fn run<C: LastChanges>(
         on_attempt,
         cancel,
         lookout,
+        replica_lookouts: ReplicaLookouts::default(),
+        waiting: None,
         crew: None,
         schedule: Schedule::new(plan.budget_to_begin()),
         deadline: None,
@@ -72,6 +75,7 @@ pub async fn run<C: LastChanges>(
         crew.close().await;
     }
     run.lookout.close().await;
+    run.replica_lookouts.close().await;
     end
 }
 
@@ -83,6 +87,9 @@ struct Run<'a, C> {
     on_attempt: &'a (dyn Fn(&Attempt) + Send + Sync),
     cancel: &'a CancellationToken,
     lookout: Lookout,
+    replica_lookouts: ReplicaLookouts,
+    /// What we wait for before the lock is asked for, on the list for `why`.
+    waiting: Option<WaitGuard<'a>>,
     crew: Option<Crew>,
     schedule: Schedule,
     deadline: Option<Instant>,
@@ -157,8 +164,14 @@ impl<C: LastChanges> Run<'_, C> {
                 None => {
                     let since = *calm_since.get_or_insert_with(Instant::now);
                     if since.elapsed().max(readiness.calm) >= self.plan.calm_for {
-                        self.told.clear();
-                        return Ok(None);
+                        match self.replica_hindrance().await {
+                            None => {
+                                self.told.clear();
+                                self.waiting = None;
+                                return Ok(None);
+                            }
+                            Some(why) => self.tell(why),
+                        }
                     }
                 }
                 Some(why) => {
@@ -170,11 +183,22 @@ impl<C: LastChanges> Run<'_, C> {
         }
     }
 
+    /// What on a replica speaks against the swap now.
+    async fn replica_hindrance(&mut self) -> Option<String> {
+        let plan = self.plan;
+        let replicas = plan.replicas.borrow().clone();
+        self.replica_lookouts
+            .hindrance(&replicas, &plan.names.original, plan.budget)
+            .await
+    }
+
     async fn wait_while_held(&mut self) -> Result<Option<Reason>> {
         let since = Instant::now();
         let mut held = false;
         while *self.hold.borrow_and_update() && !self.cancel.is_cancelled() {
             held = true;
+            self.told.clear();
+            self.waiting = None;
             self.progress.enter(Phase::Postponed);
             tokio::select! {
                 changed = self.hold.changed() => if changed.is_err() {
@@ -226,6 +250,15 @@ impl<C: LastChanges> Run<'_, C> {
     fn tell(&mut self, why: String) {
         if self.told != why {
             tracing::info!(event = "cutover_waits", "cut-over waits: {why}");
+            let guard = self.progress.wait_for(format!("the right moment ({why})"));
+            guard.update(
+                None,
+                Some(format!(
+                    "the table's lock is asked for when that has been over for {}",
+                    humantime::format_duration(self.plan.calm_for)
+                )),
+            );
+            self.waiting = Some(guard);
             self.told = why;
         }
     }

@@ -45,6 +45,15 @@ pub struct FilePlaces {
     pub login: Option<PathBuf>,
 }
 
+/// Which option files are read, and where they are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptionFiles {
+    /// Which of them.
+    pub selection: FileSelection,
+    /// Where.
+    pub places: FilePlaces,
+}
+
 /// What the chosen groups say; a bare flag has no value. `Debug` shows keys only: values may be secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OptionValues {

@@ -182,8 +182,9 @@ fn hindrances(status: &StatusSnapshot) -> Vec<String> {
             status.speed * 100.0
         ));
     }
-    if status.postponed {
-        lines.push("  the cut-over waits for `ctl cut-over`".to_string());
+    if !status.held_by.is_empty() {
+        let by = status.held_by.join(" and by ");
+        lines.push(format!("  the cut-over is held back by {by}"));
     }
     lines
 }
@@ -291,7 +292,7 @@ mod tests {
             next: None,
             for_s: 0.1,
         }];
-        status.postponed = true;
+        status.held_by = vec!["the operator until `cut-over`".to_string()];
         let narrow = lines(&status, 40);
         assert!(
             narrow.iter().all(|line| line.chars().count() < 44),
@@ -300,6 +301,6 @@ mod tests {
         let text = lines(&status, 100).join("\n");
         assert!(text.contains("stopped for 4.0 s: lag of replica r:1 is 3.2s, limit 1.5s"));
         assert!(text.contains("waits for the lock of d.t for 100 ms, held by connection 42"));
-        assert!(text.contains("ctl cut-over"));
+        assert!(text.contains("held back by the operator until `cut-over`"));
     }
 }

@@ -571,6 +571,7 @@ mod tests {
         source.attach(crate::throttle::Throttle {
             pace: tokio::sync::watch::channel(crate::pace::Pace::default()).1,
             journal: Arc::default(),
+            replicas: tokio::sync::watch::channel(Default::default()).1,
         });
         let text = render(&source);
         text.lines()

@@ -37,6 +37,7 @@ pub struct StatusSource {
     attempts: Mutex<Attempts>,
     checkpoint_at: Mutex<Option<Instant>>,
     in_the_way: Mutex<Option<InTheWay>>,
+    held_by: Mutex<Vec<String>>,
     revertible: Mutex<Revertible>,
 }
 
@@ -196,6 +197,8 @@ pub struct StatusSnapshot {
     pub waits: Vec<WaitNow>,
     /// Whether the cut-over is held back by the operator.
     pub postponed: bool,
+    /// What holds the cut-over back, each as it goes on from "held back by"; empty: nothing does.
+    pub held_by: Vec<String>,
     /// When it will be finished.
     pub forecast: Option<Forecast>,
     /// After the swap, while the old table is kept in step.
@@ -226,6 +229,7 @@ impl StatusSource {
             checkpoint_at: Mutex::default(),
             in_the_way: Mutex::default(),
             revertible: Mutex::default(),
+            held_by: Mutex::default(),
         }
     }
 
@@ -318,6 +322,11 @@ impl StatusSource {
             next_at: next_in.map(|pause| now + pause),
             since,
         });
+    }
+
+    /// Tells what holds the cut-over back, each as it goes on from "held back by".
+    pub fn held_by(&self, by: Vec<String>) {
+        *lock(&self.held_by) = by;
     }
 
     /// What is waited for: announced by engines, and the lock after a failed attempt.
@@ -459,6 +468,7 @@ impl StatusSource {
             throttled: self.throttled(now),
             waits: self.waits(phase, now),
             postponed: self.tunables.borrow().postpone_cutover,
+            held_by: lock(&self.held_by).clone(),
             forecast: self.forecast(phase, now - since, rows_total),
             revertible: self.revertible(now),
         }

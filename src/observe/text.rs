@@ -151,8 +151,11 @@ pub fn status_text(status: &StatusSnapshot) -> String {
             format!("{}{whom} (for {})", wait.what, span(wait.for_s)),
         );
     }
-    if status.postponed {
-        line("cut-over", "postponed until `cut-over`".to_string());
+    if !status.held_by.is_empty() {
+        line(
+            "cut-over",
+            format!("held back by {}", status.held_by.join(" and by ")),
+        );
     }
     if let Some(text) = revertible_text(status) {
         line("way back", text);

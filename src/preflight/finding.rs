@@ -114,7 +114,8 @@ impl Findings {
             .filter(|finding| finding.severity == Severity::Refuse)
     }
 
-    pub(super) fn log(&self) {
+    /// Writes warnings and notes to the log.
+    pub fn log(&self) {
         for finding in self.sorted() {
             let Finding {
                 code, what, remedy, ..
@@ -131,6 +132,8 @@ impl Findings {
         }
     }
 
+    /// Whether the migration may go on.
+    ///
     /// # Errors
     /// [`FailureKind::Refused`] with every refusal and its remedy.
     pub fn verdict(&self) -> Result<()> {

@@ -101,6 +101,18 @@ pub async fn inspect(
         .doing(|| format!("inspect {}", names.original))
 }
 
+/// Looks at the binlog of another server than that with the table, from which it is to be read.
+///
+/// # Errors
+/// What the server answered to questions that it should have answered; not the findings.
+pub async fn inspect_binlog(session: &mut Session, names: &Names) -> Result<Findings> {
+    let mut findings = Findings::default();
+    log_settings::check(session, &names.original, &mut findings)
+        .await
+        .doing(|| format!("inspect the binlog of {}", session.server().address()))?;
+    Ok(findings)
+}
+
 async fn look(
     session: &mut Session,
     names: &Names,

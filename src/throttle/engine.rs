@@ -16,29 +16,28 @@ const COMMITS_MIN: f64 = 5.0;
 
 pub(super) async fn run(common: Common) -> Result<()> {
     let facts = common.server.facts();
-    let mut commits = common
-        .plan
-        .commit_latency_max
-        .zip(facts.commit_timer_query())
-        .map(|(limit, query)| Commits {
-            limit,
-            query,
-            last: None,
-            mean_s: 0.0,
-        });
-    let redo = common.plan.checkpoint_age_max.zip(facts.redo_age_query());
-    if commits.is_none() && redo.is_none() {
-        common.board.remove(SLOT);
-        return Ok(());
-    }
+    let mut commits = Commits::default();
     let mut asker = Asker::new(common.server.clone());
     loop {
+        let (commit_limit, redo_limit) = {
+            let tunables = common.tunables.borrow();
+            (tunables.commit_latency_max, tunables.checkpoint_age_max)
+        };
         let mut readings = Vec::new();
-        if let Some(commits) = &mut commits {
-            readings.push(commits.look(&mut asker).await);
+        match (commit_limit, facts.commit_timer_query()) {
+            (Some(limit), Some(query)) => {
+                readings.push(commits.look(&mut asker, query, limit).await);
+            }
+            (Some(_), None) => readings.push(Reading::trouble(
+                COMMIT_LATENCY,
+                COMMITS,
+                "cannot be timed: performance_schema is OFF (`set max-commit-latency none` goes on \
+                 without)",
+            )),
+            (None, _) => commits = Commits::default(),
         }
-        if let Some((limit, query)) = &redo {
-            readings.push(redo_age(&mut asker, query, *limit).await);
+        if let (Some(limit), Some(query)) = (redo_limit, facts.redo_age_query()) {
+            readings.push(redo_age(&mut asker, query, limit).await);
         }
         common.board.post(SLOT, "engine", readings, VALID);
         if !common.rest(INTERVAL).await {
@@ -47,24 +46,36 @@ pub(super) async fn run(common: Common) -> Result<()> {
     }
 }
 
+const COMMIT_LATENCY: &str = "commit-latency";
+const COMMITS: &str = "commits on the primary";
+
 /// The mean duration of the commits between two looks.
+#[derive(Default)]
 struct Commits {
-    limit: Duration,
-    query: &'static str,
     last: Option<(f64, f64)>,
     mean_s: f64,
 }
 
 impl Commits {
-    async fn look(&mut self, asker: &mut Asker) -> Reading {
-        const SOURCE: &str = "commit-latency";
-        const SUBJECT: &str = "the primary";
-        let (count, seconds) = match asker.first::<(f64, f64)>(self.query).await {
+    async fn look(&mut self, asker: &mut Asker, query: &str, limit: Duration) -> Reading {
+        let (count, seconds) = match asker.first::<(f64, f64)>(query).await {
             Ok(row) => row.unwrap_or_default(),
             Err(failure) => {
-                return Reading::trouble(SOURCE, SUBJECT, cannot_be_asked(&failure));
+                return Reading::trouble(COMMIT_LATENCY, COMMITS, cannot_be_asked(&failure));
             }
         };
+        self.count(count, seconds);
+        Reading::graded(
+            COMMIT_LATENCY,
+            COMMITS,
+            self.mean_s * 1e3,
+            limit.as_secs_f64() * 1e3,
+            "ms",
+        )
+    }
+
+    /// Takes in the number of commits so far and the seconds they took.
+    fn count(&mut self, count: f64, seconds: f64) {
         let (last_count, last_seconds) = self.last.unwrap_or((count, seconds));
         if count - last_count >= COMMITS_MIN {
             self.mean_s = (seconds - last_seconds).max(0.0) / (count - last_count);
@@ -75,13 +86,6 @@ impl Commits {
             // Too few to say: what was known fades, so that an idle server does not stop the copy.
             self.mean_s *= 0.5;
         }
-        Reading::graded(
-            SOURCE,
-            SUBJECT,
-            self.mean_s * 1e3,
-            self.limit.as_secs_f64() * 1e3,
-            "ms",
-        )
     }
 }
 
@@ -99,5 +103,25 @@ async fn redo_age(asker: &mut Asker, query: &str, limit: f64) -> Reading {
         }
         Ok(_) => Reading::trouble(SOURCE, SUBJECT, "has no size in the server's status"),
         Err(failure) => Reading::trouble(SOURCE, SUBJECT, cannot_be_asked(&failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_that_of_the_commits_since_the_last_look() {
+        let mut commits = Commits::default();
+        commits.count(100.0, 10.0);
+        assert_eq!(commits.mean_s, 0.0);
+        commits.count(110.0, 12.0);
+        assert_eq!(commits.mean_s, 0.2);
+        commits.count(112.0, 12.1);
+        assert_eq!(commits.mean_s, 0.1, "too few to say");
+        // The server was restarted.
+        commits.count(3.0, 0.1);
+        commits.count(13.0, 0.2);
+        assert!((commits.mean_s - 0.01).abs() < 1e-9);
     }
 }

@@ -1,10 +1,11 @@
 //! Flag files and time windows.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use super::Common;
 use super::reading::Reading;
-use super::{Common, windows};
 use crate::failure::Result;
+use crate::time_window;
 
 pub(super) const SLOT: &str = "flag files and windows";
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -26,21 +27,13 @@ pub(super) async fn run(common: Common) -> Result<()> {
                 )),
             }
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        if !windows::any_open(&common.plan.windows, now.as_secs()) {
-            let list: Vec<String> = common
-                .plan
-                .windows
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            readings.push(Reading::trouble(
-                "window",
-                "now",
-                format!("is outside of {}", list.join(", ")),
-            ));
+        {
+            let windows = &common.tunables.borrow().copy_windows;
+            if !time_window::any_open(windows, time_window::now_unix_s()) {
+                let list = time_window::windows_text(windows);
+                let why = format!("is outside of {list}");
+                readings.push(Reading::trouble("window", "now", why));
+            }
         }
         common.board.post(SLOT, "flag-file", readings, VALID);
         if !common.rest(INTERVAL).await {

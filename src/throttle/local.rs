@@ -29,8 +29,8 @@ pub(super) async fn run(common: Common) -> Result<()> {
         );
         backlog.release = 0.5;
         let mut readings = vec![backlog];
-        if let (Some(limit), Some(lag)) = (common.plan.replay_lag_max, replay_lag(&common.progress))
-        {
+        let limit = common.tunables.borrow().replay_lag_max;
+        if let (Some(limit), Some(lag)) = (limit, replay_lag(&common.progress)) {
             readings.push(Reading::graded(
                 "replay-lag",
                 "the ghost table",

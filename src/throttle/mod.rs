@@ -11,14 +11,14 @@ mod engine;
 mod flags;
 pub mod http;
 mod journal;
+mod latency;
 mod load;
 mod local;
 mod query;
 mod reading;
 mod replicas;
 pub mod topology;
-pub mod windows;
-
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,6 @@ pub use board::Board;
 pub use journal::{Journal, Stop, ThrottleReport, ThrottleShare};
 pub use load::parse_loads;
 pub use reading::Reading;
-pub use windows::Window;
 
 use crate::failure::{Failure, Result};
 use crate::mysql::{ConnectOptions, Server};
@@ -57,6 +56,8 @@ pub struct ThrottlePlan {
     /// Where heartbeats are written: the row `hint = 'heartbeat'` has microseconds since 1970 by the
     /// clock of this program.
     pub changelog: TableName,
+    /// The table that is migrated.
+    pub original: TableName,
     /// Which replicas to ask.
     pub replicas: Replicas,
     /// Replicas that are not asked, as `host` or `host:port`.
@@ -65,8 +66,6 @@ pub struct ThrottlePlan {
     pub replica_account: Option<ConnectOptions>,
     /// Files whose existence pauses.
     pub flag_files: Vec<PathBuf>,
-    /// When the copy may run; always, if there are none.
-    pub windows: Vec<Window>,
     /// How long after a first look above `critical_load` the second one is taken, which decides.
     pub critical_load_pause: Duration,
     /// How long the run rests when that look is above it too; `None` ends the run.
@@ -81,26 +80,18 @@ pub struct ThrottlePlan {
     pub backlog_bytes_max: u64,
     /// At this share of the backlog's budget the copy pauses, until half of that is left.
     pub backlog_share: f64,
-    /// Replay lag above which the copy pauses.
-    pub replay_lag_max: Option<Duration>,
-    /// Mean duration of a COMMIT on the server above which the copy pauses (MySQL with
-    /// performance_schema; ignored elsewhere).
-    pub commit_latency_max: Option<Duration>,
-    /// Share of the redo log in use above which the copy pauses, 0 to 1 (MariaDB, MySQL 8.0.30 and
-    /// later; ignored elsewhere).
-    pub checkpoint_age_max: Option<f64>,
 }
 
 impl ThrottlePlan {
-    /// The defaults for a changelog table: discovered replicas, a backlog of 256 MiB.
-    pub fn new(changelog: TableName) -> ThrottlePlan {
+    /// The defaults: discovered replicas, a backlog of 256 MiB.
+    pub fn new(original: TableName, changelog: TableName) -> ThrottlePlan {
         ThrottlePlan {
             changelog,
+            original,
             replicas: Replicas::Discover,
             ignored_replicas: Vec::new(),
             replica_account: None,
             flag_files: Vec::new(),
-            windows: Vec::new(),
             critical_load_pause: Duration::from_secs(2),
             critical_load_rest: None,
             http_interval: Duration::from_millis(500),
@@ -108,11 +99,6 @@ impl ThrottlePlan {
             http_errors_pass: false,
             backlog_bytes_max: 256 << 20,
             backlog_share: 0.5,
-            replay_lag_max: Some(Duration::from_secs(10)),
-            commit_latency_max: None,
-            // Busy servers stay below it by themselves (measured under bulk inserts: MySQL 9.7 below
-            // 20 %, MariaDB 10.11 up to 86 %); near 100 % every writer waits.
-            checkpoint_age_max: Some(0.9),
         }
     }
 }
@@ -124,15 +110,17 @@ impl ThrottlePlan {
     /// Usage: a listed replica that is not `host:port`.
     pub fn from_settings(
         settings: &ThrottleSettings,
+        original: TableName,
         changelog: TableName,
         backlog_bytes_max: u64,
     ) -> Result<ThrottlePlan> {
-        let mut plan = ThrottlePlan::new(changelog);
+        let mut plan = ThrottlePlan::new(original, changelog);
         if !settings.replicas.is_empty() {
             let hosts: Result<Vec<_>> = settings.replicas.iter().map(|r| parse_host(r)).collect();
             plan.replicas = Replicas::Listed(hosts?);
         }
         plan.ignored_replicas = settings.ignore_replicas.clone();
+        plan.replica_account = settings.replica_account.clone();
         plan.flag_files = settings.flag_files.clone();
         if !settings.critical_load_interval.is_zero() {
             plan.critical_load_pause = settings.critical_load_interval;
@@ -182,6 +170,8 @@ pub struct Throttle {
     pub pace: watch::Receiver<Pace>,
     /// Who stopped it when: for the report and for `why`.
     pub journal: Arc<Journal>,
+    /// The replicas that are watched now, by name (`replica host:port`).
+    pub replicas: watch::Receiver<BTreeMap<String, Server>>,
 }
 
 /// Starts the sources and the controller as tasks of `supervisor`. The changelog table must exist.
@@ -218,6 +208,7 @@ pub async fn start(
         (replicas::SLOT, "lag"),
         (load::SLOT, "max-load"),
         (engine::SLOT, "engine"),
+        (latency::SLOT, latency::SOURCE),
         (query::SLOT, "query"),
         (http::SLOT, "http"),
         (flags::SLOT, "flag-file"),
@@ -225,9 +216,14 @@ pub async fn start(
     ] {
         board.expect(slot, source);
     }
-    supervisor.spawn("watch replicas", replicas::run(common.clone(), listed));
+    let (known, replicas) = watch::channel(BTreeMap::new());
+    supervisor.spawn(
+        "watch replicas",
+        replicas::run(common.clone(), listed, known),
+    );
     supervisor.spawn("watch the load", load::run(common.clone()));
     supervisor.spawn("watch the storage engine", engine::run(common.clone()));
+    supervisor.spawn("watch the table's latency", latency::run(common.clone()));
     supervisor.spawn("ask the throttle query", query::run(common.clone()));
     supervisor.spawn("ask the throttle URL", http::run(common.clone()));
     supervisor.spawn("watch flag files and windows", flags::run(common.clone()));
@@ -239,7 +235,11 @@ pub async fn start(
         "throttle",
         controller::run(board, journal.clone(), tunables, sender, cancel),
     );
-    Ok(Throttle { pace, journal })
+    Ok(Throttle {
+        pace,
+        journal,
+        replicas,
+    })
 }
 
 /// What every source needs.

@@ -15,6 +15,8 @@ pub struct Reading {
     pub value: f64,
     /// The limit; at or above it the copy stops. 0: any value above 0 stops.
     pub limit: f64,
+    /// What the value is when nothing is wrong: the way to the limit begins here.
+    pub calm: f64,
     /// Unit of both.
     pub unit: &'static str,
     /// Instead of a value: why there is none, or a state that has no number. Stops the copy.
@@ -30,7 +32,7 @@ pub struct Reading {
 }
 
 /// A lag that was read this long ago is not yet counted up: the next look is on its way.
-const GROWS_AFTER: Duration = Duration::from_millis(500);
+const GROWS_AFTER: Duration = Duration::from_millis(400);
 
 impl Reading {
     /// A value with a limit that the copy approaches by slowing down.
@@ -46,6 +48,7 @@ impl Reading {
             subject: subject.into(),
             value,
             limit,
+            calm: 0.0,
             unit,
             trouble: None,
             graded: true,
@@ -86,7 +89,7 @@ impl Reading {
     pub fn value_at(&self, now: Instant) -> f64 {
         let age = now.saturating_duration_since(self.at);
         if self.grows && age > GROWS_AFTER {
-            self.value + (age - GROWS_AFTER).as_secs_f64()
+            self.value + age.as_secs_f64()
         } else {
             self.value
         }
@@ -98,8 +101,8 @@ impl Reading {
             return f64::INFINITY;
         }
         let value = self.value_at(now);
-        if self.limit > 0.0 {
-            value / self.limit
+        if self.limit > self.calm {
+            ((value - self.calm) / (self.limit - self.calm)).max(0.0)
         } else if value > 0.0 {
             f64::INFINITY
         } else {
@@ -139,6 +142,11 @@ mod tests {
         assert_eq!(severity(2.0, 2.0), 1.0);
         assert_eq!(severity(0.0, 0.0), 0.0);
         assert!(severity(1.0, 0.0).is_infinite());
+        let mut factor = Reading::graded("x", "y", 2.0, 3.0, "");
+        factor.calm = 1.0;
+        assert_eq!(factor.severity(now), 0.5);
+        factor.value = 0.3;
+        assert_eq!(factor.severity(now), 0.0);
         assert!(Reading::trouble("x", "y", "cannot be asked").severity(now) >= 1.0);
     }
 
@@ -147,11 +155,11 @@ mod tests {
         let mut lag = Reading::graded("lag", "replica h:1", 0.2, 1.5, "s");
         lag.grows = true;
         let later = lag.at + Duration::from_secs(2);
-        assert!((lag.value_at(later) - 1.7).abs() < 1e-9);
+        assert!((lag.value_at(later) - 2.2).abs() < 1e-9);
         assert_eq!(lag.value_at(lag.at), 0.2);
         assert_eq!(
             lag.reason(later).to_string(),
-            "lag of replica h:1 is 1.7s, limit 1.5s"
+            "lag of replica h:1 is 2.2s, limit 1.5s"
         );
         assert_eq!(
             Reading::trouble("lag", "replica h:1", "cannot be asked: no route")

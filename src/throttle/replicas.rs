@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::asker::{Asker, LOOK_LIMIT, cannot_be_asked};
 use super::reading::Reading;
@@ -20,7 +20,7 @@ use super::{Common, Replicas};
 use crate::change::{HEARTBEAT, now_micros};
 use crate::failure::Result;
 use crate::mysql::error::ER_NO_SUCH_TABLE;
-use crate::mysql::quote;
+use crate::mysql::{Server, quote};
 
 pub(super) const SLOT: &str = "replicas of the primary";
 pub(super) const SOURCE: &str = "lag";
@@ -30,6 +30,12 @@ const INTERVAL: Duration = Duration::from_millis(150);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a failed attempt's message stands: connecting may take ten seconds.
 const TROUBLE_VALID: Duration = Duration::from_secs(30);
+/// A replica from which nothing is heard for so long counts as silent, whatever its lag was.
+const SILENT: Duration = LOOK_LIMIT.saturating_add(Duration::from_millis(500));
+/// How often a replica is asked whether its replication runs.
+const APPLIER_LOOKS: Duration = Duration::from_millis(500);
+/// The same where it did not answer that question.
+const APPLIER_RETRY: Duration = Duration::from_secs(30);
 /// How often the primary is asked for its replicas.
 const DISCOVERY: Duration = Duration::from_secs(30);
 const DISCOVERY_RETRY: Duration = Duration::from_secs(3);
@@ -42,8 +48,13 @@ const NEWEST_AGE_MAX_MICROS: i64 = 1_000_000;
 /// A primary's heartbeat older than this leaves us blind.
 const HEARTBEAT_AGE_MAX_S: f64 = 3.0;
 
-pub(super) async fn run(common: Common, listed: Option<Vec<Replica>>) -> Result<()> {
+pub(super) async fn run(
+    common: Common,
+    listed: Option<Vec<Replica>>,
+    known: watch::Sender<BTreeMap<String, Server>>,
+) -> Result<()> {
     let shared = Shared {
+        known,
         newest_on_primary: AtomicI64::new(0),
         newest_seen_at: AtomicI64::new(0),
         lags: Mutex::default(),
@@ -68,8 +79,8 @@ pub(super) async fn run(common: Common, listed: Option<Vec<Replica>>) -> Result<
         }
         None => {
             tokio::join!(
-                discover(&common, sender),
-                watch_found(&common, shared, candidates),
+                discover(&common, &sender, Whose::Primary),
+                watch_found(&common, shared, &sender, candidates),
                 watch_primary(&common, shared)
             );
         }
@@ -85,6 +96,8 @@ struct Shared {
     newest_seen_at: AtomicI64,
     /// The last lag of each replica, microseconds.
     lags: Mutex<BTreeMap<String, i64>>,
+    /// Those that are watched now.
+    known: watch::Sender<BTreeMap<String, Server>>,
 }
 
 impl Shared {
@@ -103,30 +116,53 @@ impl Shared {
     }
 }
 
-/// Asks the primary for its replicas again and again, and hands on those that are new.
-async fn discover(common: &Common, found: mpsc::Sender<Candidate>) {
+/// Whose replicas are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The primary must tell them: otherwise nothing is known.
+    Primary,
+    /// A replica may have replicas of its own.
+    Replica,
+}
+
+/// Asks a server for its replicas again and again, and hands on those that are new.
+async fn discover(common: &Common, found: &mpsc::Sender<Candidate>, whose: Whose) {
     let mut asker = Asker::new(common.server.clone());
     let mut known = std::collections::BTreeSet::new();
+    let mut told = false;
     loop {
         let pause = match topology::discover(&mut asker).await {
             Ok(candidates) => {
-                common
-                    .board
-                    .post(SLOT, SOURCE, Vec::new(), DISCOVERY + TROUBLE_VALID);
+                if whose == Whose::Primary {
+                    let valid = DISCOVERY + TROUBLE_VALID;
+                    common.board.post(SLOT, SOURCE, Vec::new(), valid);
+                }
                 for candidate in candidates {
-                    if known.insert(candidate.clone()) && found.send(candidate).await.is_err() {
-                        return;
+                    // One for which there is no room now comes again with the next look.
+                    if !known.contains(&candidate) && found.try_send(candidate.clone()).is_ok() {
+                        known.insert(candidate);
                     }
                 }
                 DISCOVERY
             }
-            Err(failure) => {
+            Err(failure) if whose == Whose::Primary => {
                 let reading =
                     Reading::trouble(SOURCE, SLOT, format!("cannot be listed: {failure}"));
                 common
                     .board
                     .post(SLOT, SOURCE, vec![reading], TROUBLE_VALID);
                 DISCOVERY_RETRY
+            }
+            Err(failure) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(
+                        event = "replicas_of_replica",
+                        "replicas of {} are not known, list them with --replicas if there are any: \
+                         {failure}",
+                        common.server.address()
+                    );
+                }
+                DISCOVERY
             }
         };
         if !common.rest(pause).await {
@@ -137,7 +173,12 @@ async fn discover(common: &Common, found: mpsc::Sender<Candidate>) {
 
 /// Watches every replica that is found, until the run ends. One that leaves the primary's list stays
 /// watched: it leaves when its replication is stopped.
-async fn watch_found(common: &Common, shared: &Shared, mut found: mpsc::Receiver<Candidate>) {
+async fn watch_found(
+    common: &Common,
+    shared: &Shared,
+    sender: &mpsc::Sender<Candidate>,
+    mut found: mpsc::Receiver<Candidate>,
+) {
     let mut watchers = FuturesUnordered::new();
     let identities = Arc::new(Mutex::new(std::collections::BTreeSet::new()));
     loop {
@@ -145,7 +186,8 @@ async fn watch_found(common: &Common, shared: &Shared, mut found: mpsc::Receiver
             () = common.cancel.cancelled() => break,
             candidate = found.recv() => match candidate {
                 Some(candidate) => {
-                    watchers.push(watch_candidate(common, shared, candidate, identities.clone()));
+                    let identities = identities.clone();
+                    watchers.push(watch_candidate(common, shared, sender, candidate, identities));
                 }
                 None => break,
             },
@@ -237,6 +279,7 @@ async fn watch_listed(common: &Common, shared: &Shared, replica: Replica) {
 async fn watch_candidate(
     common: &Common,
     shared: &Shared,
+    found: &mpsc::Sender<Candidate>,
     candidate: Candidate,
     identities: Arc<Mutex<std::collections::BTreeSet<String>>>,
 ) {
@@ -266,7 +309,7 @@ async fn watch_candidate(
                         name: name.clone(),
                         server,
                     };
-                    let end = watch(common, shared, &replica).await;
+                    let end = watch_with_replicas(common, shared, found, &replica).await;
                     identities
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -310,12 +353,33 @@ async fn watch_candidate(
     }
 }
 
+/// Watches a replica, and hands on the replicas that it has itself.
+async fn watch_with_replicas(
+    common: &Common,
+    shared: &Shared,
+    found: &mpsc::Sender<Candidate>,
+    replica: &Replica,
+) -> End {
+    let below = Common {
+        server: replica.server.clone(),
+        cancel: common.cancel.child_token(),
+        ..common.clone()
+    };
+    let watched = async {
+        let end = watch(common, shared, replica).await;
+        below.cancel.cancel();
+        end
+    };
+    let (end, ()) = tokio::join!(watched, discover(&below, found, Whose::Replica));
+    end
+}
+
 /// The server of a candidate if it replicates the primary; `None` if it surely does not.
 async fn prove(
     common: &Common,
     candidate: &Candidate,
     account: &crate::mysql::ConnectOptions,
-) -> Result<Option<crate::mysql::Server>> {
+) -> Result<Option<Server>> {
     let server = topology::reach(candidate, account).await?;
     if server.facts().identity() == common.server.facts().identity() {
         return Ok(None);
@@ -350,8 +414,12 @@ async fn watch(common: &Common, shared: &Shared, replica: &Replica) -> End {
     let account = topology::account(&common.plan, &common.server);
     let query = heartbeat_query(common);
     let mut asker = Asker::new(replica.server.clone());
+    let mut applier = Applier::new(replica.server.clone());
     let started = Instant::now();
     let mut behind_since: Option<Instant> = None;
+    shared.known.send_modify(|known| {
+        known.insert(name.clone(), replica.server.clone());
+    });
     let end = loop {
         if is_ignored(common, name) {
             break End::Ignored;
@@ -361,7 +429,14 @@ async fn watch(common: &Common, shared: &Shared, replica: &Replica) -> End {
         let pause = match lag(&mut asker, &query, shared, before, started).await {
             Ok(seconds) => {
                 shared.book(common, name, Some((seconds * 1e6) as i64));
-                post_lag(common, name, seconds, limit);
+                match applier.stopped().await {
+                    // Its lag will grow: there is no need to wait until it has.
+                    Some(why) => {
+                        let reading = Reading::trouble(SOURCE, name, why);
+                        common.board.post(name, SOURCE, vec![reading], SILENT);
+                    }
+                    None => post_lag(common, name, seconds, limit),
+                }
                 if seconds < limit.as_secs_f64() {
                     behind_since = None;
                 } else {
@@ -390,15 +465,49 @@ async fn watch(common: &Common, shared: &Shared, replica: &Replica) -> End {
         }
     };
     shared.book(common, name, None);
+    shared.known.send_modify(|known| {
+        known.remove(name);
+    });
     common.board.remove(name);
     end
+}
+
+/// Looks whether replication has been stopped on a replica.
+struct Applier {
+    asker: Asker,
+    next_look: Instant,
+    stopped: Option<String>,
+}
+
+impl Applier {
+    fn new(server: Server) -> Applier {
+        Applier {
+            asker: Asker::new(server),
+            next_look: Instant::now(),
+            stopped: None,
+        }
+    }
+
+    /// Why nothing is being applied, in words that go on from the replica's name; `None` while
+    /// something is, or where the account may not ask (lag tells it then, a little later).
+    async fn stopped(&mut self) -> Option<String> {
+        if Instant::now() >= self.next_look {
+            let found = topology::stopped(&mut self.asker).await;
+            let pause = match &found {
+                Ok(_) => APPLIER_LOOKS,
+                Err(_) => APPLIER_RETRY,
+            };
+            self.next_look = Instant::now() + pause;
+            self.stopped = found.ok().flatten();
+        }
+        self.stopped.clone()
+    }
 }
 
 fn post_lag(common: &Common, name: &str, seconds: f64, limit: Duration) {
     let mut reading = Reading::graded(SOURCE, name, seconds, limit.as_secs_f64(), "s");
     reading.grows = true;
-    let valid = LOOK_LIMIT + Duration::from_millis(500);
-    common.board.post(name, SOURCE, vec![reading], valid);
+    common.board.post(name, SOURCE, vec![reading], SILENT);
 }
 
 /// The lag of a replica, seconds.

@@ -210,6 +210,8 @@ pub struct Source {
     pub port: u16,
     /// `server_uuid` (MySQL only; empty before the first contact).
     uuid: Option<String>,
+    /// Why nothing comes from there, if so.
+    stopped: Option<String>,
 }
 
 impl Source {
@@ -236,13 +238,77 @@ pub async fn sources(server: &Server) -> Result<Vec<Source>> {
     Ok(rows
         .iter()
         .filter_map(|row| {
+            // The channels of group replication have no source.
+            let port = text(row, &["Source_Port", "Master_Port"])?.parse().ok()?;
             Some(Source {
-                host: text(row, &["Source_Host", "Master_Host"]).filter(|host| !host.is_empty())?,
-                port: text(row, &["Source_Port", "Master_Port"])?.parse().ok()?,
+                host: text(row, &["Source_Host", "Master_Host"])
+                    .filter(|host| !host.is_empty() && port != 0)?,
+                port,
                 uuid: text(row, &["Source_UUID", "Master_UUID"]),
+                stopped: stopped_row(row),
             })
         })
         .collect())
+}
+
+/// What a replica leaves out of what it replicates: its filters, as `name=value`; none if it leaves
+/// nothing out.
+///
+/// # Errors
+/// As [`sources`].
+pub async fn filters(server: &Server) -> Result<Vec<String>> {
+    const COLUMNS: [&str; 7] = [
+        "Replicate_Do_DB",
+        "Replicate_Ignore_DB",
+        "Replicate_Do_Table",
+        "Replicate_Ignore_Table",
+        "Replicate_Wild_Do_Table",
+        "Replicate_Wild_Ignore_Table",
+        "Replicate_Rewrite_DB",
+    ];
+    let mut asker = Asker::new(server.clone());
+    let rows: Vec<Row> = asker.query(server.facts().show_replica_status()).await?;
+    let found = rows.iter().flat_map(|row| {
+        COLUMNS.iter().filter_map(|column| {
+            let value = text(row, &[column]).filter(|value| !value.is_empty())?;
+            Some(format!("{column}={value}"))
+        })
+    });
+    Ok(found.collect())
+}
+
+/// Why nothing of any source is being applied: all of them are stopped. `None` while something is, and
+/// for a server that is no replica.
+///
+/// # Errors
+/// As [`sources`].
+pub async fn stopped(asker: &mut Asker) -> Result<Option<String>> {
+    let sql = asker.server().facts().show_replica_status();
+    let rows: Vec<Row> = asker.query(sql).await?;
+    let states: Vec<Option<String>> = rows.iter().map(stopped_row).collect();
+    Ok(states
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .and_then(|mut all| all.pop()))
+}
+
+fn stopped_row(row: &Row) -> Option<String> {
+    let is_no = |names: &[&str]| text(row, names).is_some_and(|state| state == "No");
+    let error = |names: &[&str]| {
+        text(row, names)
+            .filter(|error| !error.is_empty())
+            .map_or(String::new(), |error| format!(": {error}"))
+    };
+    if is_no(&["Replica_SQL_Running", "Slave_SQL_Running"]) {
+        return Some(format!(
+            "has its applier stopped{}",
+            error(&["Last_SQL_Error"])
+        ));
+    }
+    is_no(&["Replica_IO_Running", "Slave_IO_Running"]).then(|| {
+        let error = error(&["Last_IO_Error"]);
+        format!("has its receiver stopped{error}")
+    })
 }
 
 /// What servers that replicate each other mean for the search of a primary.
@@ -269,7 +335,7 @@ pub async fn find_primary(
             FailureKind::Refused,
             format!("cannot tell the primary of {}: {why}", server.address()),
         )
-        .remedy("connect to the primary itself")
+        .remedy("say which it is with --assume-primary HOST:PORT, or connect to the primary itself")
     };
     let mut seen = BTreeSet::from([server.facts().identity()]);
     let mut current = server.clone();
@@ -289,6 +355,15 @@ pub async fn find_primary(
                 )));
             }
         };
+        // It may have been made the primary without being told to forget its former one.
+        if let Some(why) = &source.stopped {
+            return Err(undecided(format!(
+                "{} is set up as a replica of {}:{} and {why}",
+                current.address(),
+                source.host,
+                source.port
+            )));
+        }
         let next = Server::connect(account.at(&source.host, source.port))
             .await
             .doing(|| format!("follow {} to its source", current.address()))?;

@@ -325,6 +325,8 @@ pub async fn prepare(
         deferred: Vec::new(),
         rows_copied: 0,
         postponed: run.tunables.borrow().postpone_cutover,
+        released: run.tunables.borrow().cutover_released,
+        binlog_server: None,
         started_micros: crate::change::now_micros(),
         server: None,
         key: None,

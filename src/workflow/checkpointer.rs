@@ -24,6 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A run that has not been able to write a checkpoint for so long stops.
 const STALE_MAX: Duration = Duration::from_secs(600);
 
+/// Whether the operator holds the cut-over, and whether they have released it.
+fn operators_word(tunables: &Tunables) -> (bool, bool) {
+    (tunables.postpone_cutover, tunables.cutover_released)
+}
+
 /// Gathers what a resume needs, and writes it.
 pub struct Checkpointer {
     server: Server,
@@ -105,7 +110,7 @@ impl Checkpointer {
         if let Some(replay) = &self.replay {
             checkpoint.misfits = replay.misfits().keys();
         }
-        checkpoint.postponed = self.tunables.borrow().postpone_cutover;
+        (checkpoint.postponed, checkpoint.released) = operators_word(&self.tunables.borrow());
         checkpoint.rows_copied = self.progress.rows_copied.get();
         checkpoint
     }
@@ -156,18 +161,30 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Writes one every `interval`, and a last one when cancelled.
+    /// Writes one every `interval`, at once when the operator holds or releases the cut-over, and a last
+    /// one when cancelled.
     ///
     /// # Errors
     /// A checkpoint that cannot be written: the run would promise a resume that is not there.
     pub async fn run(&self, interval: Duration, cancel: &CancellationToken) -> Result<()> {
         let mut session = None;
         let mut written = tokio::time::Instant::now();
+        let mut tunables = self.tunables.clone();
+        let mut word = operators_word(&tunables.borrow());
+        let mut next = written + interval;
         loop {
             let last = tokio::select! {
-                () = tokio::time::sleep(interval) => false,
+                () = tokio::time::sleep_until(next) => false,
                 () = cancel.cancelled() => true,
+                Ok(()) = tunables.changed() => {
+                    let now = operators_word(&tunables.borrow_and_update());
+                    if std::mem::replace(&mut word, now) == now {
+                        continue;
+                    }
+                    false
+                }
             };
+            next = tokio::time::Instant::now() + interval;
             match self.write_patiently(&mut session).await {
                 Ok(()) => written = tokio::time::Instant::now(),
                 Err(failure) if last || written.elapsed() >= STALE_MAX => return Err(failure),

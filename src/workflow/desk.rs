@@ -1,16 +1,19 @@
 //! The front desk of a run: signals, control socket, status lines, and what the operator's commands
 //! mean for the story.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::hold;
+use super::limits::Limits;
 use super::run::Run;
 use crate::control::gh_ost::{GhOst, GhOstFacts};
 use crate::control::{self, ControlCommand, Controller, HookEvent, Hooks, Listener, signals};
+use crate::cutover::Stalled;
 use crate::failure::{Failure, Result};
 use crate::observe::statsd::Statsd;
 use crate::observe::{StatusSource, metrics};
@@ -18,8 +21,8 @@ use crate::supervise::Supervisor;
 
 /// Between the command to end at once and the end.
 const PANIC_PAUSE: Duration = Duration::from_millis(200);
-/// How often the files and commands that hold the cut-over are looked at.
-const HOLD_POLL: Duration = Duration::from_millis(50);
+/// How often the panic flag file is looked for, and whether hooks are due.
+const POLL: Duration = Duration::from_millis(200);
 
 /// What is open at the desk.
 pub struct Desk {
@@ -60,7 +63,7 @@ impl Face {
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                () = tokio::time::sleep(HOLD_POLL) => {}
+                () = tokio::time::sleep(POLL) => {}
             }
             let now = progress.retries.get();
             if now != retries {
@@ -93,6 +96,24 @@ impl Desk {
     /// A hook vetoes what is about to happen.
     pub async fn announce(&self, event: HookEvent) -> Result<()> {
         self.face.announce(event, &self.controller).await
+    }
+
+    /// Calls the hooks for a replica that does not apply the swap.
+    pub async fn announce_stall(&self, stalled: &Stalled) {
+        let heard = match &self.face {
+            Face::Own(hooks) => {
+                let told = [
+                    ("REPLICA", stalled.replica.clone()),
+                    ("ERROR", stalled.why.clone()),
+                ];
+                let status = self.controller.status();
+                hooks.fire(HookEvent::ReplicaStalled, &status, &told).await
+            }
+            Face::GhOst(face) => face.announce(HookEvent::ReplicaStalled).await,
+        };
+        if let Err(unheard) = heard {
+            tracing::warn!(event = "hook_failed", "{unheard}");
+        }
     }
 
     /// Calls the hooks for a run that ended badly.
@@ -167,8 +188,16 @@ pub async fn open(
     let listener = Listener::bind(&path)?;
     tracing::info!(event = "control_socket", path = %path.display(), "listening on {}", path.display());
     group.spawn("serve the control socket", {
-        listener.serve(handler, cancel.clone())
+        listener.serve(handler.clone(), cancel.clone())
     });
+    if let Some(port) = &run.settings.control_port {
+        let served = control::socket::bind_tcp(port.address, &port.token).await?;
+        tracing::info!(event = "control_port", "listening on {}", served.address()?);
+        group.spawn(
+            "serve the control port",
+            served.serve(handler.clone(), cancel.clone()),
+        );
+    }
     if let Some(address) = &run.settings.metrics_listen {
         let port = metrics::bind(address).await?;
         tracing::info!(
@@ -190,53 +219,36 @@ pub async fn open(
     }
     group.spawn("listen to signals", {
         let face = face.clone();
+        let limits = Limits::new(run.settings.option_files.clone());
+        let steered = controller.clone();
         let actions = signals::SignalActions {
             reread: Box::new(move || match &face {
-                Face::Own(_) => tracing::info!(
-                    event = "hup",
-                    "limits are changed with `changeling ctl set`; nothing was read again"
-                ),
+                Face::Own(_) => limits.reread(&steered),
                 Face::GhOst(face) => face.reread(),
             }),
             now: Box::new(|| std::process::exit(130)),
         };
         signals::run(controller.clone(), actions, cancel.clone())
     });
-    let forced = Arc::new(AtomicBool::new(false));
     group.spawn("carry out commands", {
-        let (run, forced, cancel) = (run.clone(), forced.clone(), cancel.clone());
+        let (run, cancel) = (run.clone(), cancel.clone());
         async move {
-            carry_out(&run, commands, &forced, &cancel).await;
+            carry_out(&run, commands, &cancel).await;
             Ok(())
         }
     });
-    let (hold_to, hold) = watch::channel(run.tunables.borrow().postpone_cutover);
+    let (hold_to, hold) = watch::channel(true);
     group.spawn("watch what holds the cut-over", {
-        let run = run.clone();
-        async move {
-            loop {
-                let flagged = run
-                    .settings
-                    .cutover
-                    .postpone_flag_file
-                    .as_ref()
-                    .is_some_and(|file| file.exists());
-                let held = run.tunables.borrow().postpone_cutover
-                    || (flagged && !forced.load(Ordering::Relaxed));
-                hold_to.send_if_modified(|now| std::mem::replace(now, held) != held);
-                if let Some(file) = &run.settings.throttle.panic_flag_file
-                    && file.exists()
-                {
-                    tracing::warn!(event = "panic_flag", "{} exists: stopping", file.display());
-                    run.stop.cancel();
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(HOLD_POLL) => {}
-                    () = cancel.cancelled() => return Ok(()),
-                }
-            }
-        }
+        let (run, source, cancel) = (run.clone(), controller.source().clone(), cancel.clone());
+        async move { hold::watch(&run, &source, hold_to, &cancel).await }
     });
+    if let Some(file) = run.settings.throttle.panic_flag_file.clone() {
+        let run = run.clone();
+        group.spawn("watch the panic flag file", async move {
+            watch_panic_flag(&run, &file, &cancel).await;
+            Ok(())
+        });
+    }
     Ok(Desk {
         controller,
         hold,
@@ -244,10 +256,20 @@ pub async fn open(
     })
 }
 
+async fn watch_panic_flag(run: &Run, file: &Path, cancel: &CancellationToken) {
+    while !file.exists() {
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = cancel.cancelled() => return,
+        }
+    }
+    tracing::warn!(event = "panic_flag", "{} exists: stopping", file.display());
+    run.stop.cancel();
+}
+
 async fn carry_out(
     run: &Run,
     mut commands: mpsc::Receiver<ControlCommand>,
-    forced: &AtomicBool,
     cancel: &CancellationToken,
 ) {
     loop {
@@ -257,7 +279,6 @@ async fn carry_out(
         };
         match command {
             None => return,
-            Some(ControlCommand::CutOver) => forced.store(true, Ordering::Relaxed),
             Some(ControlCommand::Revert) => {
                 run.revert_asked.send_replace(true);
             }

@@ -27,7 +27,7 @@ use crate::observe::StatusSource;
 use crate::replay::backlog::{Backlog, BacklogLimits};
 use crate::replay::uniqueness::Uniqueness;
 use crate::replay::{Replay, ReplayPlan};
-use crate::settings::ReplaySetting;
+use crate::settings::{CopySetting, ReplaySetting};
 use crate::supervise::Supervisor;
 use crate::throttle::{self, Throttle, ThrottlePlan};
 use crate::verify::Comparison;
@@ -71,7 +71,11 @@ pub async fn start(
     group: &mut Supervisor,
 ) -> Result<Engines> {
     let facts = run.server.facts();
-    let (copy_mode, why) = choose_mode(facts, &prepared.key, run.settings.copy)?;
+    let (copy_mode, why) = if run.reads_binlog_elsewhere() {
+        lagging_binlog(run.settings.copy)?
+    } else {
+        choose_mode(facts, &prepared.key, run.settings.copy)?
+    };
     tracing::info!(event = "copy_mode", mode = %copy_mode, "copy: {copy_mode}: {why}");
     let images = replay_images(run, prepared)?;
     let comparison = proof::comparison(run, prepared);
@@ -126,7 +130,7 @@ pub async fn start(
     let cancel = group.token();
     let handle = reader::start(
         reader::Feed {
-            server: run.server.clone(),
+            server: run.binlog_server.clone(),
             start,
             original: run.names.original.clone(),
             changelog: run.names.changelog.clone(),
@@ -176,6 +180,7 @@ pub async fn start(
     let throttle = throttle::start(
         ThrottlePlan::from_settings(
             &run.settings.throttle,
+            run.names.original.clone(),
             run.names.changelog.clone(),
             run.settings.backlog_bytes_max as u64,
         )?,
@@ -234,6 +239,23 @@ pub async fn start(
     })
 }
 
+/// The copy where the binlog comes by way of a replica. What arrives there may be a replica's own
+/// transaction, of which the primary knows nothing, so that its GTIDs prove nothing; and with semi-sync
+/// it may arrive before the primary has committed it. The locking copy is right in any case.
+fn lagging_binlog(setting: CopySetting) -> Result<(CopyMode, String)> {
+    match setting {
+        CopySetting::LockFree => Err(Failure::new(
+            FailureKind::Refused,
+            "the copy cannot do without row locks: the binlog is read from a replica",
+        )
+        .remedy("use --binlog-from=primary, or leave the choice of --copy to the program")),
+        CopySetting::Auto | CopySetting::Locking => Ok((
+            CopyMode::Locking,
+            "the binlog is read from a replica".to_string(),
+        )),
+    }
+}
+
 fn replay_images(run: &Run, prepared: &Prepared) -> Result<bool> {
     let (images, why) = match (
         run.settings.replay,
@@ -260,9 +282,25 @@ fn replay_images(run: &Run, prepared: &Prepared) -> Result<bool> {
 
 async fn start_coordinates(run: &Run, prepared: &Prepared) -> Result<Coordinates> {
     if let Some(found) = &prepared.resumed {
-        return found.applied_coordinates();
+        let from = found.applied_coordinates()?;
+        let other = found
+            .binlog_server
+            .as_ref()
+            .is_some_and(|known| *known != run.binlog_server.facts().identity());
+        if other && matches!(from, Coordinates::File { .. }) {
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!(
+                    "the interrupted run read the binlog of another server than {}, and without GTIDs \
+                     its place means nothing here",
+                    run.binlog_server.address()
+                ),
+            )
+            .remedy("give the same host and --binlog-from as before, or begin anew with --restart"));
+        }
+        return Ok(from);
     }
-    let mut session = run.server.session(Purpose::Monitor).await?;
+    let mut session = run.binlog_server.session(Purpose::Monitor).await?;
     let now = binlog::current_coordinates(&mut session)
         .await
         .doing(|| "read the server's binlog position")?;
@@ -281,6 +319,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             key: Some(resume::key_text(&prepared.key)),
             settings: resume::deciding_settings(&run.settings),
             history: run.record.id(),
+            binlog_server: Some(run.binlog_server.facts().identity()),
             ..found.clone()
         },
         None => Checkpoint {
@@ -298,6 +337,8 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             deferred: prepared.deferred.clone(),
             rows_copied: 0,
             postponed: run.tunables.borrow().postpone_cutover,
+            released: run.tunables.borrow().cutover_released,
+            binlog_server: Some(run.binlog_server.facts().identity()),
             started_micros: now_micros(),
             server: Some(run.server.facts().identity()),
             key: Some(resume::key_text(&prepared.key)),

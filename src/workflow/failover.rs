@@ -24,7 +24,7 @@ use crate::mysql::role::{self, Role};
 use crate::mysql::{ConnectOptions, Purpose, Server, Session};
 use crate::observe::{Lines, Screen};
 use crate::schema;
-use crate::settings::{ResumeSetting, Settings};
+use crate::settings::{Place, ResumeSetting, Settings};
 
 /// How often the primary is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +62,8 @@ pub async fn migrate_through_failovers(
         // What the operator has changed stays changed.
         settings.tunables = run.tunables.borrow().clone();
         settings.connect = next;
+        // It is the one with the table, whatever it may have replicated before.
+        settings.place = Place::Here;
         settings.resume = ResumeSetting::Require;
     }
 }

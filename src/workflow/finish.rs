@@ -1,10 +1,12 @@
 //! The end of a run: what is removed, what is named.
 
+use super::drop_old;
 use super::ending::{Ending, OriginalTable};
 use super::migrate::Done;
 use super::run::Run;
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::mysql::quote::{self, OWN_DDL};
+use crate::leftovers;
+use crate::mysql::quote;
 use crate::mysql::{Purpose, Session};
 use crate::names::{Names, TableName};
 use crate::settings::{Extent, OldTable};
@@ -160,10 +162,7 @@ pub async fn drop_old(session: &mut Session, names: &Names) -> Result<()> {
 
 async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {
     session
-        .execute(&format!(
-            "{OWN_DDL}DROP TABLE IF EXISTS {}",
-            quote::table(table)
-        ))
+        .execute(&leftovers::drop_sql(table))
         .await
         .map(drop)
         .doing(|| format!("drop {table}"))
@@ -174,24 +173,10 @@ async fn after_swap(run: &Run, old: &TableName) -> Result<()> {
     for table in [&run.names.changelog, &run.names.checkpoint] {
         drop_table(&mut session, table).await?;
     }
-    if let OldTable::DropAfter(pause) = run.settings.old_table {
-        if !pause.is_zero() {
-            tracing::info!(
-                event = "old_table_waits",
-                "the old table {} is dropped in {}",
-                old,
-                humantime::format_duration(pause)
-            );
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => drop_table(&mut session, old).await?,
-            () = run.stop.cancelled() => tracing::warn!(
-                event = "old_table_kept",
-                "told to stop: the old table {old} is still there"
-            ),
-        }
-    }
     session.close().await;
+    if let OldTable::DropAfter(pause) = run.settings.old_table {
+        drop_old::after(run, old, pause).await?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The migration, from top to bottom.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::back::{self, Back, Left};
@@ -27,7 +29,7 @@ use crate::copy::{self, CopyPlan};
 use crate::cutover::{self, CutOverPlan, KillPolicy, Ownership, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::cancel::finish_or_kill;
-use crate::mysql::{Purpose, Session};
+use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
 use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
@@ -57,6 +59,8 @@ pub struct Done {
     pub old: TableName,
     /// What the comparison came to.
     pub verification: Option<Verification>,
+    /// Replicas that must apply the swap, by name.
+    pub replicas: BTreeMap<String, Server>,
 }
 
 /// The ALTER's clauses, for status and report: who gave a whole statement named the table in it.
@@ -143,6 +147,7 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
             let done = Done {
                 old,
                 verification: None,
+                replicas: BTreeMap::new(),
             };
             let result = Box::pin(keep::stay_revertible(run, desk, done)).await;
             let outcome = finish::clean_up(run, result).await;
@@ -173,6 +178,9 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
         (Err(step), Err(cause)) if step.kind() == FailureKind::Interrupted => Err(cause),
         (result, _) => result,
     };
+    if let Ok(done) = &result {
+        watch_replicas(run, desk, done).await;
+    }
     let result = match result {
         Ok(done) if run.original_state() == OriginalTable::Swapped => {
             Box::pin(keep::stay_revertible(run, desk, done)).await
@@ -189,6 +197,26 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
         Err((failure, _)) => desk.announce_failure(failure).await,
     }
     outcome
+}
+
+/// Watches the replicas until each has applied the swap, and raises the alarm over one that has not.
+async fn watch_replicas(run: &Run, desk: &Desk, done: &Done) {
+    // Each replica is told of once.
+    let (stalled_to, mut stalled) = mpsc::channel(done.replicas.len().max(1));
+    let alarms = async {
+        while let Some(stalled) = stalled.recv().await {
+            desk.announce_stall(&stalled).await;
+        }
+    };
+    let watched = async move {
+        let on_stall = |stall: &cutover::Stalled| {
+            let _ = stalled_to.try_send(stall.clone());
+        };
+        let mut names = run.names.clone();
+        names.old = done.old.clone();
+        cutover::watch_replicas(&done.replicas, &names, &run.progress, &on_stall, &run.stop).await;
+    };
+    tokio::join!(alarms, watched);
 }
 
 /// What there is to do.
@@ -263,6 +291,13 @@ async fn approve(run: &Run) -> Result<Approval> {
     .await?;
     session.close().await;
     report.log();
+    if run.reads_binlog_elsewhere() {
+        let mut session = run.binlog_server.session(Purpose::Monitor).await?;
+        let findings = preflight::inspect_binlog(&mut session, &run.names).await?;
+        session.close().await;
+        findings.log();
+        findings.verdict()?;
+    }
     let replicas = report.replicas;
     let original = report.approve()?;
     Ok(Approval::GoOn(Box::new(Approved {
@@ -430,6 +465,7 @@ async fn through_the_ghost(
         return Ok(Done {
             old: run.names.original.clone(),
             verification: None,
+            replicas: BTreeMap::new(),
         });
     }
     scan_duplicates(run, &prepared).await?;
@@ -492,6 +528,7 @@ async fn to_the_end(
         return Ok(Done {
             old: run.names.original.clone(),
             verification: proof.summary(run),
+            replicas: BTreeMap::new(),
         });
     }
     if *desk.hold.borrow() {
@@ -511,6 +548,7 @@ async fn to_the_end(
         return Ok(Done {
             old: run.names.original.clone(),
             verification: proof.summary(run),
+            replicas: BTreeMap::new(),
         });
     }
     swap(run, desk, engines, controls, alter, &proof).await
@@ -527,12 +565,14 @@ pub async fn swap(
 ) -> Result<Done> {
     desk.announce(HookEvent::BeforeCutOver).await?;
     carry_counter(run, alter).await?;
+    let replicas = engines.throttle.replicas.borrow().clone();
     let swapped = cut_over(run, desk, engines, controls).await?;
     run.record.swapped(&swapped.old).await;
     run.progress.enter(Phase::Finish);
     Ok(Done {
         old: swapped.old,
         verification: proof.summary(run),
+        replicas,
     })
 }
 
@@ -587,10 +627,17 @@ async fn prepare_tables(run: &Run, approved: &Approved) -> Result<Prepared> {
             "Resuming from checkpoint: going on with the interrupted run at {}",
             found.applied
         );
-        if found.postponed {
-            // What the operator held stays held until the operator lets it go.
-            run.tunables
-                .send_modify(|tunables| tunables.postpone_cutover = true);
+        if found.postponed || found.released {
+            // The operator's last word still counts, whatever the command line says again; unless there
+            // is a newer one.
+            let start = &run.settings.tunables;
+            run.tunables.send_modify(|tunables| {
+                if tunables.postpone_cutover == start.postpone_cutover && !tunables.cutover_released
+                {
+                    tunables.postpone_cutover = found.postponed;
+                    tunables.cutover_released = found.released;
+                }
+            });
         }
     };
     match &approved.way {
@@ -789,6 +836,7 @@ async fn cut_over(
         kill_rows_max: settings.kill_rows_max,
         recreate_triggers: run.settings.triggers == Triggers::Recreate,
         trigger_suffix: run.settings.trigger_suffix.clone(),
+        replicas: engines.throttle.replicas.clone(),
         ..CutOverPlan::new(run.server.clone(), run.names.clone())
     };
     let swap = cutover::run(

@@ -8,7 +8,7 @@ use super::run::Run;
 use crate::alter::{AlterStatement, ClauseKind, NativeWay};
 use crate::binlog;
 use crate::copy::choose_mode;
-use crate::cutover::{self, KillPolicy};
+use crate::cutover;
 use crate::failure::{ErrorClass, Result};
 use crate::mysql::Purpose;
 use crate::preflight::{self, Severity};
@@ -48,7 +48,8 @@ pub struct Plan {
     pub bytes: u64,
     /// Replicas attached.
     pub replicas: usize,
-    /// Sessions that hold the table now and would stand in the way of the swap.
+    /// Sessions that hold the table now and would stand in the way of the swap, and whether they could
+    /// be killed for it.
     pub blockers: Vec<String>,
     /// What the change means to the deployed application, with the safe order of steps.
     pub application: Vec<String>,
@@ -137,20 +138,17 @@ pub async fn plan(run: &Run) -> Result<Plan> {
         );
         plan.indexes = Some(format!("{}: {why}", index_timing::words(timing)));
         plan.bytes = original.bytes_estimate;
-        let held = cutover::who_would_be_killed(
-            &run.server,
-            &run.names.original,
-            KillPolicy::All,
-            u64::MAX,
-            run.settings.cutover.budget,
-            &[],
-        )
-        .await;
-        match held {
+        let settings = &run.settings.cutover;
+        let holders =
+            cutover::who_holds(&run.server, &run.names.original, settings.budget, &[]).await;
+        plan.blockers = match holders {
             // The grant that is missing is among the findings.
-            Err(failure) if failure.class() == Some(ErrorClass::Refused) => {}
-            held => plan.blockers = held?.iter().map(ToString::to_string).collect(),
-        }
+            Err(failure) if failure.class() == Some(ErrorClass::Refused) => Vec::new(),
+            holders => holders?
+                .iter()
+                .map(|one| format!("{one}: {}", cutover::fate(one, settings.kill_rows_max)))
+                .collect(),
+        };
     }
     if let Some(key) = &report.key {
         plan.migration_key = Some(key.source_index.clone());

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::back::{self, Back};
 use super::ending::OriginalTable;
+use super::place::{self, Servers};
 use super::record::Record;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::{ConnectOptions, Purpose, Server, Session};
@@ -22,6 +23,8 @@ pub struct Run {
     pub settings: Settings,
     /// The server with the table.
     pub server: Server,
+    /// The server whose binlog is read: the same one, or a replica of it.
+    pub binlog_server: Server,
     /// The tables.
     pub names: Names,
     /// The numbers.
@@ -53,9 +56,9 @@ impl Run {
     /// Connects and makes a run of the settings.
     ///
     /// # Errors
-    /// The connection's failure.
+    /// The connection's failure; a replica whose primary is not clear.
     pub async fn connect(settings: Settings, stop: CancellationToken) -> Result<Run> {
-        let server = Server::connect(settings.connect.clone()).await?;
+        let Servers { server, binlog } = place::connect(&settings).await?;
         let mut names = Names::new(
             &settings.table,
             settings.helper_base.as_deref(),
@@ -74,6 +77,7 @@ impl Run {
             back,
             tunables: watch::Sender::new(settings.tunables.clone()),
             server,
+            binlog_server: binlog,
             names,
             progress: Arc::new(Progress::default()),
             marks: Mutex::new(Marks {
@@ -110,6 +114,7 @@ impl Run {
         Run {
             settings: self.settings.clone(),
             server: self.server.clone(),
+            binlog_server: self.binlog_server.clone(),
             record: Arc::new(Record::deferred(self.server.clone(), &names.original)),
             names,
             progress: self.progress.clone(),
@@ -196,6 +201,11 @@ impl Run {
     /// Where the run is to be gone on with, if not here.
     pub fn successor(&self) -> Option<ConnectOptions> {
         self.marks().successor.clone()
+    }
+
+    /// Whether the binlog is read from another server than that with the table.
+    pub fn reads_binlog_elsewhere(&self) -> bool {
+        self.binlog_server.facts().identity() != self.server.facts().identity()
     }
 
     /// Fails if the run is to stop.

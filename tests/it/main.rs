@@ -31,6 +31,7 @@ mod resume;
 mod revert;
 mod schema;
 mod secrets;
+mod steering;
 mod support;
 mod support_works;
 mod throttle;

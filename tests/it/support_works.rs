@@ -1,6 +1,10 @@
-//! The comparison that other tests rely on sees every difference.
+//! What other tests rely on: the comparison sees every difference, the proxy cuts.
 
-use crate::support::{TestDb, assert_same_rows, both, compare_tables};
+use std::time::Duration;
+
+use crate::support::{
+    Client, Network, Proxy, TestDb, assert_same_rows, both, compare_tables, server,
+};
 
 const TABLE: &str = "CREATE TABLE a (id INT PRIMARY KEY, s VARCHAR(20) COLLATE utf8mb4_general_ci, \
     f FLOAT, e ENUM('x', ''), b BIT(10), g POINT, d DECIMAL(10, 3), y VARBINARY(10), t TIMESTAMP(3) NULL, \
@@ -52,4 +56,22 @@ async fn the_comparison_sees_every_difference() {
         );
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_proxy_cuts() {
+    let behind = server("mysql-primary");
+    let proxy = Proxy::to(behind).await;
+    let through = proxy.server(behind);
+    let client = Client::connect(&through, None).await;
+    proxy.set(Network::Frozen);
+    let answer = client.one::<u8>("SELECT 1");
+    tokio::pin!(answer);
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut answer).await;
+    assert!(early.is_err(), "an answer came through");
+    proxy.set(Network::Passes);
+    assert_eq!(answer.await, 1);
+    proxy.set(Network::Cut);
+    assert!(client.try_sql("DO 1").await.is_err());
+    assert!(Client::try_connect(&through, None).await.is_err());
 }

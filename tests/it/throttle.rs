@@ -1,6 +1,7 @@
 //! The throttle on real servers: every source trips and releases.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,8 +18,10 @@ use changeling::progress::Progress;
 use changeling::supervise::Supervisor;
 use changeling::throttle::topology::{self, Rings};
 use changeling::throttle::{self, Replicas, Throttle, ThrottlePlan, parse_loads};
+use changeling::time_window::{now_unix_s, parse_windows};
 use changeling::tunables::Tunables;
 
+use crate::steering::alone;
 use crate::support::wait::PATIENCE;
 use crate::support::{TestDb, TestServer, both, eventually, server};
 
@@ -29,7 +32,7 @@ struct Rig {
     tunables: watch::Sender<Tunables>,
     progress: Arc<Progress>,
     supervisor: Supervisor,
-    _db: TestDb,
+    db: TestDb,
 }
 
 impl Rig {
@@ -51,7 +54,7 @@ impl Rig {
         let heartbeats = Heartbeats::new(server.clone(), table.clone());
         let cancel = supervisor.token();
         supervisor.spawn("heartbeat", async move { heartbeats.run(&cancel).await });
-        let mut plan = ThrottlePlan::new(table);
+        let mut plan = ThrottlePlan::new(TableName::new(&db.name, "t"), table);
         change(&mut plan);
         let (tunables, receiver) = watch::channel(Tunables::default());
         let progress = Arc::new(Progress::default());
@@ -64,7 +67,7 @@ impl Rig {
                 tunables,
                 progress,
                 supervisor,
-                _db: db,
+                db,
             }),
             Err(failure) => {
                 supervisor.stop().await?;
@@ -119,6 +122,7 @@ fn replica_of(primary: &TestServer) -> &'static TestServer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_stops_stops_the_copy_until_it_has_caught_up() {
+    let _alone = alone().await;
     both(async |primary| {
         let replica = replica_of(primary);
         let words = if primary.is_mariadb() {
@@ -145,7 +149,7 @@ async fn a_replica_that_stops_stops_the_copy_until_it_has_caught_up() {
         });
         eventually(PATIENCE, "no replica is asked", async || {
             let lag = &rig.progress.replica_lag_micros;
-            (lag.load(std::sync::atomic::Ordering::Relaxed) == -1).then_some(())
+            (lag.load(Ordering::Relaxed) == -1).then_some(())
         })
         .await;
         rig.goes().await;
@@ -158,6 +162,7 @@ async fn a_replica_that_stops_stops_the_copy_until_it_has_caught_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_that_do_not_replicate_the_server_are_refused() {
+    let _alone = alone().await;
     let (mysql, mariadb) = (server("mysql-primary"), server("mariadb-primary"));
     for (primary, stranger) in [(mysql, mariadb), (mariadb, mysql)] {
         let listed = |servers: &[&TestServer]| -> Vec<(String, u16)> {
@@ -229,7 +234,6 @@ async fn every_source_trips_and_releases() {
         let mut rig = Rig::start(primary, |plan| {
             plan.replicas = Replicas::Ignore;
             plan.flag_files = vec![flag.clone()];
-            plan.commit_latency_max = Some(Duration::from_secs(60));
         })
         .await;
         rig.goes().await;
@@ -274,11 +278,118 @@ async fn every_source_trips_and_releases() {
         rig.progress.backlog_bytes.set(1 << 20);
         rig.goes().await;
 
+        rig.set(|t| t.checkpoint_age_max = Some(1e-12));
+        rig.db
+            .sql("CREATE TABLE pages (id INT PRIMARY KEY) SELECT 1 AS id")
+            .await;
+        rig.stopped_by("checkpoint-age").await;
+        rig.set(|t| t.checkpoint_age_max = Some(1.0));
+        rig.goes().await;
+
+        rig.set(|t| t.copy_windows = parse_windows(&not_now()).unwrap());
+        rig.stopped_by("window").await;
+        rig.set(|t| t.copy_windows = parse_windows("Mon-Sun 00:00-24:00 Asia/Kolkata").unwrap());
+        rig.goes().await;
+
+        rig.progress
+            .replay_lag_micros
+            .store(60_000_000, Ordering::Relaxed);
+        rig.stopped_by("replay-lag").await;
+        rig.set(|t| t.replay_lag_max = Some(Duration::from_secs(3600)));
+        rig.goes().await;
+
+        commits_are_timed(&mut rig).await;
+        statements_are_timed(&mut rig).await;
         own_threads_do_not_count(&mut rig).await;
         serving.abort();
         rig.end().await;
     })
     .await;
+}
+
+/// A window of the day that is open in twelve hours.
+fn not_now() -> String {
+    let hour = (now_unix_s() / 3600 + 12) % 24;
+    format!("{hour:02}:00-{hour:02}:30")
+}
+
+async fn commits_are_timed(rig: &mut Rig) {
+    rig.set(|t| t.commit_latency_max = Some(Duration::from_nanos(1)));
+    if !rig.server.facts().is_on("performance_schema") {
+        let reason = rig.stopped_by("commit-latency").await;
+        assert!(
+            reason.to_string().contains("performance_schema is OFF"),
+            "{reason}"
+        );
+    } else {
+        let writer = rig.db.connect().await;
+        writer
+            .sql("CREATE TABLE commits (id INT PRIMARY KEY AUTO_INCREMENT)")
+            .await;
+        let pace = rig.throttle.pace.clone();
+        eventually(PATIENCE, "commits are timed", async || {
+            for _ in 0..10 {
+                writer.sql("BEGIN").await;
+                writer.sql("INSERT INTO commits () VALUES ()").await;
+                writer.sql("COMMIT").await;
+            }
+            let stop = pace.borrow().stop.clone()?;
+            (stop.source == "commit-latency" && stop.value > 0.0).then_some(())
+        })
+        .await;
+        writer.close().await;
+    }
+    rig.set(|t| t.commit_latency_max = None);
+    rig.goes().await;
+}
+
+/// Statements of one shape get slower than they were before.
+async fn statements_are_timed(rig: &mut Rig) {
+    rig.set(|t| t.latency_factor_max = Some(5.0));
+    let reason = rig.stopped_by("latency").await;
+    if !rig.server.facts().is_on("performance_schema") {
+        assert!(
+            reason.to_string().contains("performance_schema is OFF"),
+            "{reason}"
+        );
+    } else {
+        assert!(
+            reason.to_string().contains("being timed for the baseline"),
+            "{reason}"
+        );
+        let db = &rig.db;
+        // The server keeps a limited number of shapes, which other tests may have used up.
+        db.sql("TRUNCATE TABLE performance_schema.events_statements_summary_by_digest")
+            .await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY) SELECT 1 AS id")
+            .await;
+        let statement = async |seconds: f64| {
+            db.rows::<u8>(format!(
+                "SELECT id FROM t WHERE id = 1 AND SLEEP({seconds}) = 0"
+            ))
+            .await;
+        };
+        let pace = rig.throttle.pace.clone();
+        eventually(2 * PATIENCE, "the baseline is there", async || {
+            statement(0.002).await;
+            pace.borrow().stop.is_none().then_some(())
+        })
+        .await;
+        let stop = eventually(PATIENCE, "slow statements are seen", async || {
+            statement(0.1).await;
+            pace.borrow().stop.clone()
+        })
+        .await;
+        assert_eq!((stop.source, stop.unit), ("latency", " × the baseline"));
+        println!("{stop}");
+        eventually(PATIENCE, "they are as fast as before", async || {
+            statement(0.002).await;
+            pace.borrow().stop.is_none().then_some(())
+        })
+        .await;
+    }
+    rig.set(|t| t.latency_factor_max = None);
+    rig.goes().await;
 }
 
 /// Many own connections: the load is what is left without them.

@@ -286,6 +286,7 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
         throttle: ThrottleSettings {
             replicas: run.throttle.replicas.clone(),
             ignore_replicas: Vec::new(),
+            replica_account: None,
             flag_files: run.throttle.flag_files.clone(),
             panic_flag_file: run.throttle.panic_flag_file.clone(),
             critical_load_interval: run.throttle.critical_load_interval,

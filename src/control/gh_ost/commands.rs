@@ -250,7 +250,7 @@ impl GhOst {
             ));
         }
         self.changed().flag_file = None;
-        self.controller.cut_over()?;
+        self.controller.cut_over();
         Ok(("Unpostponed".to_string(), Print::All))
     }
 

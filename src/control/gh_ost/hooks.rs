@@ -46,6 +46,8 @@ impl GhOst {
             HookEvent::BatchCopyRetry => {
                 vec![("LAST_BATCH_COPY_ERROR", status.last_refusal.clone())]
             }
+            // gh-ost does not look after replicas.
+            HookEvent::ReplicaStalled => return Ok(()),
             HookEvent::Startup
             | HookEvent::Validated
             | HookEvent::BeforeRowCopy

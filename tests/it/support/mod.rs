@@ -18,5 +18,6 @@ pub use client::Client;
 pub use compare::{assert_same_rows, compare_tables};
 pub use database::TestDb;
 pub use program::{Live, Program, Run};
+pub use proxy::{Network, Proxy};
 pub use server::{TestServer, both, is_wanted, server, setting};
 pub use wait::eventually;

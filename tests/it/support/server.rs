@@ -123,6 +123,16 @@ impl TestServer {
         self.flavour == Flavour::MariaDb
     }
 
+    /// The server's process.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn pid(&self) -> i32 {
+        let text = testenv("info", self.name);
+        let pid = text.lines().find_map(|line| line.strip_prefix("pid="));
+        pid.and_then(|pid| pid.parse().ok()).expect("it is running")
+    }
+
     /// `kill -9`.
     pub fn kill(&self) {
         testenv("kill", self.name);
