@@ -417,7 +417,7 @@ impl Settings {
             backlog_bytes_max: 256 << 20,
             reconnect_limit: Duration::from_secs(300),
             heartbeat_interval: Duration::from_millis(100),
-            checkpoint_interval: Duration::from_secs(5),
+            checkpoint_interval: Duration::from_secs(1),
             report: None,
             hooks_path: None,
             hooks_status_interval: Duration::from_secs(60),

@@ -233,7 +233,7 @@ pub struct RunArgs {
     #[arg(long, env = "CHANGELING_RESTART", conflicts_with = "resume")]
     pub restart: bool,
     /// How often the checkpoint is written
-    #[arg(long, env = "CHANGELING_CHECKPOINT_INTERVAL", default_value = "5s", value_parser = checkpoint_interval)]
+    #[arg(long, env = "CHANGELING_CHECKPOINT_INTERVAL", default_value = "1s", value_parser = checkpoint_interval)]
     pub checkpoint_interval: Duration,
     /// Servers that may take the primary's place, as host:port, separated by commas: when the primary is
     /// away or read-only, the run goes on at the one that is writable and has all of it

@@ -12,7 +12,7 @@ use crate::support::proxy::{Network, Proxy};
 async fn plain_account(server: &TestServer) -> TestServer {
     let client = server.connect().await;
     let monitor = if server.is_mariadb() {
-        "BINLOG MONITOR"
+        "BINLOG MONITOR, REPLICATION MASTER ADMIN, SLAVE MONITOR"
     } else {
         "REPLICATION CLIENT"
     };
