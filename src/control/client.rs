@@ -38,7 +38,7 @@ pub async fn send_tcp(address: &str, token: &str, line: &str) -> Result<String> 
 
 fn no_listener(what: &str, error: &std::io::Error) -> Failure {
     Failure::failed(format!("no migration listens on {what}: {error}")).remedy(
-        "check that it runs and that --socket (or --database and --table) is the same as there",
+        "check that it runs and that --control-socket (or --database and --table) is the same as there",
     )
 }
 

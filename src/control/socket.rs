@@ -53,7 +53,7 @@ impl Listener {
                 FailureKind::Refused,
                 format!("cannot open the control socket {}: {why}", path.display()),
             )
-            .remedy("give another path with --socket")
+            .remedy("give another path with --control-socket")
         };
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
