@@ -226,7 +226,8 @@ async fn afterwards(db: &TestDb, server: &TestServer, schema: &str, name: &str) 
     let removed = Program::on(server, "cleanup", [&within, &old, "--yes"]);
     removed.run().await.expect_code(0);
     let left = format!(
-        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}",
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} \
+         AND TABLE_NAME <> '_changeling_history'",
         text(schema)
     );
     let dropped = format!("DROP TABLE {}.{}", ident(schema), ident(name));

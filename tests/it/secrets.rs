@@ -288,7 +288,7 @@ async fn a_live_run(server: &TestServer, db: &TestDb, folder: &Folder, seen: &mu
             seen.add(page, http(port, page).await);
         }
         process(&live, seen);
-        for table in ["_t_ghc", "_t_ghk"] {
+        for table in ["_t_ghc", "_t_ghk", "_changeling_history"] {
             let columns = db.rows::<String>(format!(
                 "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'"
             )).await;
