@@ -288,25 +288,13 @@ async fn a_live_run(server: &TestServer, db: &TestDb, folder: &Folder, seen: &mu
             seen.add(page, http(port, page).await);
         }
         process(&live, seen);
-        for table in ["_t_ghc", "_t_ghk", "_changeling_history"] {
-            let columns = db.rows::<String>(format!(
-                "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'"
-            )).await;
-            let all: Vec<String> = columns
-                .iter()
-                .map(|name| format!("IFNULL(CAST(`{name}` AS CHAR), '')"))
-                .collect();
-            let rows = db
-                .rows::<String>(format!(
-                    "SELECT CONCAT_WS('|', {}) FROM {table}",
-                    all.join(", ")
-                ))
-                .await;
-            assert!(!rows.is_empty());
-            seen.add(table, rows.join("\n"));
+        for table in ["_t_ghc", "_t_ghk"] {
+            seen.add(table, contents(db, table).await);
         }
         ctl(&["cut-over"]).await.expect_code(0);
         let run = live.wait().await.expect_code(0);
+        let history = "_changeling_history";
+        seen.add(history, contents(db, history).await);
         seen.run(report, &run);
         let mode = fs::metadata(folder.path(report))
             .unwrap()
@@ -320,6 +308,28 @@ async fn a_live_run(server: &TestServer, db: &TestDb, folder: &Folder, seen: &mu
         hooks.contains("CHANGELING_TABLE=t") && hooks.contains("-px"),
         "{hooks}"
     );
+}
+
+/// All values of all rows of a table, which must have some.
+async fn contents(db: &TestDb, table: &str) -> String {
+    let columns = db
+        .rows::<String>(format!(
+            "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+             AND TABLE_NAME = '{table}'"
+        ))
+        .await;
+    let all: Vec<String> = columns
+        .iter()
+        .map(|name| format!("IFNULL(CAST(`{name}` AS CHAR), '')"))
+        .collect();
+    let rows = db
+        .rows::<String>(format!(
+            "SELECT CONCAT_WS('|', {}) FROM {table}",
+            all.join(", ")
+        ))
+        .await;
+    assert!(!rows.is_empty(), "{table} is empty");
+    rows.join("\n")
 }
 
 /// What others can see of a process: its arguments, and the names of its threads.
