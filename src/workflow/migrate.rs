@@ -228,7 +228,7 @@ enum Approval {
         /// Where the original is.
         old: TableName,
         /// See [`Approved::lock`].
-        lock: preflight::MigrationLock,
+        lock: Box<preflight::MigrationLock>,
     },
 }
 
@@ -269,7 +269,12 @@ async fn approve(run: &Run) -> Result<Approval> {
         run.found_helpers();
     }
     let found = match interrupted? {
-        Interrupted::Swapped { old } => return Ok(Approval::AlreadySwapped { old, lock }),
+        Interrupted::Swapped { old } => {
+            return Ok(Approval::AlreadySwapped {
+                old,
+                lock: Box::new(lock),
+            });
+        }
         Interrupted::Resumable(found) => {
             run.found_helpers();
             Some(*found)
@@ -319,7 +324,10 @@ async fn approve_back(run: &Run, back: &Back) -> Result<Approval> {
         Left::Swapped(found) => {
             run.record.take_up(found.history);
             let old = run.names.old.clone();
-            return Ok(Approval::AlreadySwapped { old, lock });
+            return Ok(Approval::AlreadySwapped {
+                old,
+                lock: Box::new(lock),
+            });
         }
         Left::Interrupted(found) if run.settings.resume != ResumeSetting::Restart => {
             run.found_helpers();

@@ -123,11 +123,10 @@ impl Record {
 
     /// Writes the row that was put off.
     pub async fn begin_now(&self) {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(beginning) = later.take() else {
+        let beginning = self.later().take();
+        let Some(beginning) = beginning else {
             return;
         };
-        drop(later);
         let begun = async {
             let mut session = self.server.session(Purpose::Monitor).await?;
             let id = history::begin(&mut session, &self.table, &beginning).await?;
