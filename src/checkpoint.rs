@@ -75,6 +75,9 @@ pub struct Checkpoint {
     /// server with the table.
     #[serde(default)]
     pub binlog_server: Option<String>,
+    /// Whether it is a rehearsal's, which nobody goes on with.
+    #[serde(default)]
+    pub rehearsal: bool,
     /// When the run began, microseconds since 1970.
     pub started_micros: u64,
     /// The server that it was written on, see [`crate::mysql::Facts::identity`]. (From version 2.)
@@ -378,6 +381,7 @@ mod tests {
             postponed: false,
             released: false,
             binlog_server: None,
+            rehearsal: false,
             started_micros: 1,
             server: Some("a".into()),
             key: None,

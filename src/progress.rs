@@ -11,6 +11,8 @@ pub enum Phase {
     /// Looks at the server and the table.
     #[default]
     Preflight,
+    /// The server's own ALTER, which takes a moment.
+    Native,
     /// Scans for rows that the new definition cannot hold.
     Scan,
     /// Creates the ghost and starts the stream.
@@ -35,6 +37,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Phase::Preflight => "preflight",
+            Phase::Native => "native",
             Phase::Scan => "scan",
             Phase::Prepare => "prepare",
             Phase::Copy => "copy",

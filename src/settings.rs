@@ -92,6 +92,19 @@ pub enum OldTable {
     DropAfter(Duration),
 }
 
+/// Whether the server's own ALTER is tried before the ghost table: a way that changes the catalogue only,
+/// within the lock budget of a cut-over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NativeSetting {
+    /// Where it takes a moment on every server and throws no values away.
+    #[default]
+    Auto,
+    /// `ALGORITHM=INSTANT` wherever the server offers it, columns dropped included.
+    Instant,
+    /// Not at all.
+    Never,
+}
+
 /// What is done with triggers of the original.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Triggers {
@@ -152,6 +165,20 @@ pub struct WhichRun {
     pub old_table: Option<String>,
 }
 
+/// How much of the table a rehearsal copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RehearsalScope {
+    /// All of it.
+    Full,
+    /// A share, spread over the key.
+    Share {
+        /// In millionths of the table's rows.
+        ppm: u32,
+    },
+    /// As much as this time allows, spread over the key.
+    For(Duration),
+}
+
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
@@ -159,7 +186,7 @@ pub enum Extent {
     #[default]
     Migration,
     /// Everything but the swap; all tables are removed at the end.
-    Rehearsal,
+    Rehearsal(RehearsalScope),
     /// Until the ghost is there, without rows; it is removed again (gh-ost without `--execute`).
     Noop,
     /// Everything, on a replica whose replication is stopped for the swap; then the tables are swapped
@@ -294,6 +321,8 @@ pub struct Settings {
     pub replay: ReplaySetting,
     /// See [`DeferIndexes`].
     pub defer_indexes: DeferIndexes,
+    /// See [`NativeSetting`].
+    pub native: NativeSetting,
     /// See [`VerifySetting`].
     pub verify: VerifySetting,
     /// Servers that may take the primary's place, as `host:port`.
@@ -352,6 +381,8 @@ pub struct Settings {
     pub checkpoint_interval: Duration,
     /// Where the report goes: HTML or JSON by its extension.
     pub report: Option<PathBuf>,
+    /// Where a forecast is kept; `None` is the default path.
+    pub forecast: Option<PathBuf>,
     /// Executables called at events.
     pub hooks_path: Option<PathBuf>,
     /// How often the status hooks are called.
@@ -392,6 +423,7 @@ impl Settings {
             copy: CopySetting::default(),
             replay: ReplaySetting::default(),
             defer_indexes: DeferIndexes::default(),
+            native: NativeSetting::default(),
             verify: VerifySetting::default(),
             failover_hosts: Vec::new(),
             failover_after: Duration::from_secs(10),
@@ -419,6 +451,7 @@ impl Settings {
             heartbeat_interval: Duration::from_millis(100),
             checkpoint_interval: Duration::from_secs(1),
             report: None,
+            forecast: None,
             hooks_path: None,
             hooks_status_interval: Duration::from_secs(60),
             socket: None,

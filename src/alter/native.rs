@@ -1,10 +1,13 @@
 //! What the server itself would do with the ALTER: it is asked, on an empty copy of the table.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use super::statement::AlterStatement;
 use super::{copy_table, show_create};
 use crate::failure::{Context, ErrorClass, Failure, Result};
-use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
+use crate::mysql::{Facts, Session};
 use crate::names::{Names, TableName};
 use crate::schema::{self, TableDefinition};
 
@@ -13,8 +16,11 @@ use crate::schema::{self, TableDefinition};
 pub enum NativeWay {
     /// `ALGORITHM=INSTANT`.
     Instant,
-    /// `ALGORITHM=INPLACE, LOCK=NONE`, without a new copy of the rows: metadata only, or an index build.
-    InplaceNoRebuild,
+    /// `ALGORITHM=INPLACE, LOCK=NONE` (MariaDB: `NOCOPY`) that builds nothing: metadata only.
+    Metadata,
+    /// The same with indexes that are built from the rows, which stay as they are. Also where the account
+    /// may not know whether indexes are built (the server tells it with the PROCESS privilege).
+    IndexBuild,
     /// `ALGORITHM=INPLACE, LOCK=NONE`, with a new copy of all rows. Also where the account may not know
     /// whether rows are copied (MySQL tells it with the PROCESS privilege).
     InplaceRebuild,
@@ -33,6 +39,8 @@ pub struct NativeAnswer {
     pub refused: Vec<(&'static str, String)>,
     /// The definition that the ALTER makes.
     pub definition: TableDefinition,
+    /// The ALGORITHM and LOCK clauses that ask for this way.
+    pub modifiers: &'static str,
     /// How many INSTANT changes of columns the original has had since its last rebuild. The server takes
     /// a limited number (64; MySQL 9.1: 255) and the scratch table has had none, so that INSTANT may
     /// still be refused on the original. `None` where it cannot be known.
@@ -114,6 +122,7 @@ async fn ask(
             .ok_or_else(copy_table::nothing_to_do)
     };
     let id_before = innodb_number(session, "TABLE_ID", scratch).await?;
+    let indexes_before = index_ids(session, scratch).await?;
     let row_versions = innodb_number(session, "TOTAL_ROW_VERSIONS", &original.name).await?;
     let mut refused = Vec::new();
     let mut taken = None;
@@ -127,7 +136,7 @@ async fn ask(
     for (way, clause) in cheap {
         match session.execute(&sql(clause)?).await {
             Ok(_) => {
-                taken = Some(way);
+                taken = Some((way, clause));
                 break;
             }
             Err(failure) if failure.class() == Some(ErrorClass::Definite) => {
@@ -136,19 +145,25 @@ async fn ask(
             Err(failure) => return Err(failure),
         }
     }
-    let mut way = match taken {
-        Some(way) => way,
+    let (mut way, modifiers) = match taken {
+        Some(taken) => taken,
         None => {
             // Neither ALGORITHM nor LOCK is said: what it refuses now it refuses for good.
             session.execute(&sql("")?).await?;
-            NativeWay::Copy
+            (NativeWay::Copy, "")
         }
     };
     if way == NativeWay::InplaceRebuild
         && id_before.is_some()
         && id_before == innodb_number(session, "TABLE_ID", scratch).await?
     {
-        way = NativeWay::InplaceNoRebuild;
+        way = NativeWay::IndexBuild;
+    }
+    if way == NativeWay::IndexBuild {
+        let now = index_ids(session, scratch).await?;
+        if !now.is_empty() && now.is_subset(&indexes_before) {
+            way = NativeWay::Metadata;
+        }
     }
     let mut definition = schema::load(session, scratch)
         .await?
@@ -158,6 +173,7 @@ async fn ask(
         way,
         refused,
         definition,
+        modifiers,
         row_versions,
     })
 }
@@ -165,7 +181,7 @@ async fn ask(
 /// The ways from cheap to dear. MariaDB can be asked for one that copies no rows; with MySQL the table's
 /// id tells afterwards.
 fn ways(has_nocopy: bool) -> impl Iterator<Item = (NativeWay, &'static str)> {
-    let nocopy = has_nocopy.then_some((NativeWay::InplaceNoRebuild, "ALGORITHM=NOCOPY, LOCK=NONE"));
+    let nocopy = has_nocopy.then_some((NativeWay::IndexBuild, "ALGORITHM=NOCOPY, LOCK=NONE"));
     [(NativeWay::Instant, "ALGORITHM=INSTANT")]
         .into_iter()
         .chain(nocopy)
@@ -207,6 +223,29 @@ async fn innodb_number(
     }
 }
 
+/// The ids of the table's indexes, those of its partitions too; a new id is a new index. Empty where they
+/// cannot be known: no PROCESS privilege, a name that InnoDB encodes beyond ASCII.
+async fn index_ids(session: &mut Session, table: &TableName) -> Result<BTreeSet<u64>> {
+    let (Some(schema), Some(name)) = (file_name(&table.schema), file_name(&table.table)) else {
+        return Ok(BTreeSet::new());
+    };
+    let prefix = session.server().facts().innodb_dictionary_prefix();
+    let whole = format!("{schema}/{name}");
+    let sql = format!(
+        "SELECT i.INDEX_ID FROM information_schema.{prefix}_INDEXES i \
+         JOIN information_schema.{prefix}_TABLES t ON t.TABLE_ID = i.TABLE_ID \
+         WHERE t.NAME = {whole} OR LEFT(t.NAME, {length}) = {partitions}",
+        whole = quote::string(&whole),
+        length = whole.len() + 3,
+        partitions = quote::string(&format!("{whole}#p#")),
+    );
+    match session.query::<u64>(&sql).await {
+        Ok(ids) => Ok(ids.into_iter().collect()),
+        Err(failure) if failure.class() == Some(ErrorClass::Refused) => Ok(BTreeSet::new()),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// A name in the server's encoding for file names, where it is ASCII: what is no letter, digit or `_` is
 /// written as `@` and four hexadecimal digits.
 fn file_name(name: &str) -> Option<String> {
@@ -223,7 +262,39 @@ fn file_name(name: &str) -> Option<String> {
     Some(out)
 }
 
+impl NativeWay {
+    /// Whether the server changes its catalogue only, so that it takes a moment on every server, the
+    /// replicas included, however large the table is.
+    pub fn takes_a_moment(self) -> bool {
+        match self {
+            NativeWay::Instant | NativeWay::Metadata => true,
+            NativeWay::IndexBuild
+            | NativeWay::InplaceRebuild
+            | NativeWay::InplaceShared
+            | NativeWay::Copy => false,
+        }
+    }
+}
+
+impl fmt::Display for NativeWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NativeWay::Instant => "INSTANT",
+            NativeWay::Metadata => "INPLACE, metadata only",
+            NativeWay::IndexBuild => "INPLACE, index build",
+            NativeWay::InplaceRebuild => "INPLACE, rebuild",
+            NativeWay::InplaceShared => "INPLACE, writers wait",
+            NativeWay::Copy => "COPY, writers wait",
+        })
+    }
+}
+
 impl NativeAnswer {
+    /// How many more INSTANT changes of columns the original can take; `None` where it cannot be known.
+    pub fn row_versions_left(&self, facts: &Facts) -> Option<u64> {
+        Some(facts.row_versions_max()?.saturating_sub(self.row_versions?))
+    }
+
     /// Whether the definition after the ALTER is the one before it.
     pub fn changes_nothing(&self, original: &TableDefinition) -> bool {
         show_create::comparable(&self.definition.create_statement)

@@ -357,11 +357,76 @@ fn a_separator() -> impl Strategy<Value = String> {
     ]
 }
 
+const WORDS: [&str; 48] = [
+    "ADD",
+    "COLUMN",
+    "DROP",
+    "CHANGE",
+    "MODIFY",
+    "RENAME",
+    "TO",
+    "ALTER",
+    "TABLE",
+    "t",
+    "a",
+    "`b c`",
+    "'x,y'",
+    "INT",
+    "ENUM",
+    "(",
+    ")",
+    "(",
+    ")",
+    ",",
+    ",",
+    ",",
+    "=",
+    "ENGINE",
+    "InnoDB",
+    "COMMENT",
+    "PARTITION",
+    "BY",
+    "HASH",
+    "REMOVE",
+    "PARTITIONING",
+    "ORDER",
+    "FORCE",
+    "INDEX",
+    "KEY",
+    "UNIQUE",
+    "PRIMARY",
+    "FOREIGN",
+    "CHECK",
+    "CONSTRAINT",
+    "IF",
+    "EXISTS",
+    "AFTER",
+    "FIRST",
+    "ALGORITHM",
+    "COPY",
+    "/*!50100",
+    "*/",
+];
+
+/// What a text says, without comments.
+fn plain_tokens(text: &str) -> Vec<String> {
+    tokens(text, Dialect::default())
+        .into_iter()
+        .filter(|token| !token.is_comment())
+        .map(|token| token.text.to_string())
+        .collect()
+}
+
 proptest! {
     #[test]
     fn no_clause_is_lost(
         clauses in prop::collection::vec((a_clause(), a_separator()), 1..7),
         whole in any::<bool>(),
+        partitioning in prop::option::of(prop_oneof![
+            Just("PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (1), PARTITION q VALUES LESS THAN (2))"),
+            Just("/* ( */ partition by hash (`a,b`) PARTITIONS 4"),
+            Just("REMOVE PARTITIONING"),
+        ]),
     ) {
         let mut text = if whole { "ALTER TABLE d.`t x` ".to_string() } else { String::new() };
         for (index, (clause, separator)) in clauses.iter().enumerate() {
@@ -370,9 +435,13 @@ proptest! {
                 text.push_str(separator);
             }
         }
+        if let Some(last) = partitioning {
+            text.push_str(&format!(" {last}"));
+        }
         let parsed = AlterStatement::parse(&text).unwrap();
         let found: Vec<&str> = parsed.clauses.iter().map(|clause| clause.text.as_str()).collect();
-        let expected: Vec<&str> = clauses.iter().map(|(clause, _)| clause.as_str()).collect();
+        let last = partitioning.map(|last| last.trim_start_matches("/* ( */ "));
+        let expected: Vec<&str> = clauses.iter().map(|(clause, _)| clause.as_str()).chain(last).collect();
         prop_assert_eq!(found, expected);
         prop_assert!(!parsed.clauses.iter().any(|clause| clause.kind == ClauseKind::Other));
         let printed = parsed.to_string();
@@ -382,6 +451,27 @@ proptest! {
     #[test]
     fn whatever_parses_prints_the_same(text in "(ALTER TABLE [a-z]{1,2} )?[-A-Za-z'`\"#/*!(),=. \n]{0,60}") {
         if let Ok(parsed) = AlterStatement::parse(&text) {
+            prop_assert_eq!(AlterStatement::parse(&parsed.to_string()).unwrap(), parsed);
+        }
+    }
+
+    /// Words of the grammar in any order: what is read keeps every word, in its order.
+    #[test]
+    fn no_word_is_lost(words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 1..16)) {
+        let text = words.join(" ");
+        if let Ok(parsed) = AlterStatement::parse(&text) {
+            let mut found: Vec<String> = Vec::new();
+            for clause in &parsed.clauses {
+                if clause.comma_before {
+                    found.push(",".to_string());
+                }
+                found.extend(plain_tokens(&clause.text));
+            }
+            let all = plain_tokens(&text);
+            // What stands before the clauses is the header.
+            prop_assert!(all.ends_with(&found), "{:?} of {:?}", found, all);
+            let header = all.len() - found.len();
+            prop_assert!(header == 0 || parsed.table.is_some(), "{:?} of {:?}", found, all);
             prop_assert_eq!(AlterStatement::parse(&parsed.to_string()).unwrap(), parsed);
         }
     }

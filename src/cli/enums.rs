@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::settings::{
-    BinlogFrom, CopySetting, DeferIndexes, KillBlockers, ReplaySetting, ResumeSetting, Triggers,
-    VerifySetting,
+    BinlogFrom, CopySetting, DeferIndexes, KillBlockers, NativeSetting, ReplaySetting,
+    ResumeSetting, Triggers, VerifySetting,
 };
 
 macro_rules! spelled {
@@ -60,4 +60,9 @@ spelled!(KillBlockers {
 spelled!(Triggers {
     Refuse = "refuse": "a table with triggers is refused",
     Recreate = "recreate": "they are recreated within the swap",
+});
+spelled!(NativeSetting {
+    Auto = "auto": "where it takes a moment on every server and throws no values away",
+    Instant = "instant": "ALGORITHM=INSTANT wherever the server offers it, dropped columns included",
+    Never = "never": "always by the ghost table, which leaves the old table to go back to",
 });

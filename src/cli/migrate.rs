@@ -16,8 +16,9 @@ use crate::mysql::ConnectOptions;
 use crate::mysql::option_files::OptionFiles;
 use crate::names::TableName;
 use crate::settings::{
-    BinlogFrom, ControlPort, CopySetting, CutOverSettings, DeferIndexes, Extent, KillBlockers,
-    OldTable, Place, ReplaySetting, ResumeSetting, Settings, Triggers, VerifySetting,
+    BinlogFrom, ControlPort, CopySetting, CutOverSettings, DeferIndexes, KillBlockers,
+    NativeSetting, OldTable, Place, ReplaySetting, ResumeSetting, Settings, Triggers,
+    VerifySetting,
 };
 use crate::tunables::Tunables;
 use crate::workflow;
@@ -166,6 +167,9 @@ impl TopologyArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Cut-over")]
 pub struct CutOverArgs {
+    /// First the server's own ALTER, within the budget below, where it changes the catalogue only
+    #[arg(long, env = "CHANGELING_NATIVE", value_enum, default_value_t)]
+    pub native: NativeSetting,
     /// Longest time from asking for the table's lock to having swapped; past it all is released and
     /// tried later
     #[arg(long, env = "CHANGELING_CUT_OVER_BUDGET", default_value = "300ms", value_parser = values::duration)]
@@ -245,6 +249,10 @@ pub struct RunArgs {
     /// Write the report there: HTML or JSON by its extension
     #[arg(long, env = "CHANGELING_REPORT")]
     pub report: Option<PathBuf>,
+    /// Where a rehearsal keeps its forecast, and a migration finds it to say how good it was; without it
+    /// in the folder `changeling` of the account's state folder
+    #[arg(long, env = "CHANGELING_FORECAST")]
+    pub forecast: Option<PathBuf>,
     /// Directory with executables called at events
     #[arg(long, env = "CHANGELING_HOOKS_PATH")]
     pub hooks_path: Option<PathBuf>,
@@ -291,19 +299,9 @@ pub struct MigrateArgs {
 }
 
 impl MigrateArgs {
-    /// The settings of a rehearsal: everything but the swap.
-    ///
-    /// # Errors
-    /// As [`MigrateArgs::resolve`].
-    pub fn rehearsal(self) -> Result<Settings> {
-        let assumed = self.topology.assume_primary.is_some();
-        let mut settings = self.resolve()?;
-        settings.extent = Extent::Rehearsal;
-        if !assumed {
-            // A replica is a good place to rehearse on.
-            settings.place = Place::Here;
-        }
-        Ok(settings)
+    /// Whether the primary is named.
+    pub fn assumes_primary(&self) -> bool {
+        self.topology.assume_primary.is_some()
     }
 
     /// The settings of the run.
@@ -409,6 +407,7 @@ impl SettingsArgs {
             copy: engine.copy,
             replay: engine.replay,
             defer_indexes: engine.defer_indexes,
+            native: cutover.native,
             verify: engine.verify,
             resume: if run.restart {
                 ResumeSetting::Restart
@@ -438,6 +437,7 @@ impl SettingsArgs {
             })?,
             reconnect_limit: engine.reconnect_limit,
             report: run.report,
+            forecast: run.forecast,
             hooks_path: run.hooks_path,
             socket: run.control_socket,
             metrics_listen: run.metrics_listen,

@@ -11,6 +11,7 @@ pub mod lint;
 pub mod migrate;
 pub mod pages;
 pub mod plan;
+pub mod rehearse;
 pub mod revert;
 mod run;
 pub mod throttle;
@@ -72,9 +73,10 @@ pub enum Command {
     /// Alter a table while it is in use; the same command again goes on after an interruption
     #[command(disable_help_flag = true)]
     Migrate(Box<migrate::MigrateArgs>),
-    /// The real thing without the swap: ghost, copy, live replay, indexes, comparison; removes its tables
+    /// The real thing without the swap, of a sample or of everything: ghost, copy, live replay, indexes,
+    /// comparison; says what the whole would take, and removes its tables
     #[command(disable_help_flag = true)]
-    Rehearse(Box<migrate::MigrateArgs>),
+    Rehearse(Box<rehearse::RehearseArgs>),
     /// Take the last finished migration of a table back without losing writes made since
     #[command(disable_help_flag = true)]
     Revert(Box<revert::RevertArgs>),
@@ -116,9 +118,9 @@ pub fn parse(
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let Some((_, options)) = matches.subcommand() {
         match &mut cli.command {
-            Command::Migrate(run) | Command::Rehearse(run) => {
-                run.given = throttle::GivenOptions::of(options);
-            }
+            Command::Migrate(run) => run.given = throttle::GivenOptions::of(options),
+            Command::Rehearse(run) => run.migrate.given = throttle::GivenOptions::of(options),
+            Command::Plan(run) => run.migrate.given = throttle::GivenOptions::of(options),
             Command::Revert(run) => run.given = throttle::GivenOptions::of(options),
             _ => {}
         }

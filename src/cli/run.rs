@@ -74,7 +74,7 @@ async fn dispatch(cli: Cli, screen: Arc<Screen>) -> ExitCode {
     let form = cli.log_format;
     match cli.command {
         Command::Migrate(arguments) => migrate(arguments.resolve(), screen, form).await,
-        Command::Rehearse(arguments) => migrate(arguments.rehearsal(), screen, form).await,
+        Command::Rehearse(arguments) => migrate(arguments.resolve(), screen, form).await,
         Command::Revert(arguments) => revert(*arguments, screen, form).await,
         Command::History(arguments) => plain(form, arguments.run().await),
         Command::Plan(arguments) => plain(form, arguments.run().await),

@@ -1,4 +1,4 @@
-//! How values are written on the command line: durations, sizes, lists, loads.
+//! How values are written on the command line: durations, sizes, shares, lists, loads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,6 +42,19 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{text}` is too large"))
 }
 
+/// A share of a whole in millionths: `5%`, `0.5%`.
+///
+/// # Errors
+/// A sentence for clap to print.
+pub fn share(text: &str) -> Result<u32, String> {
+    text.trim()
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok())
+        .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+        .map(|percent| ((percent * 1e4).round() as u32).max(1))
+        .ok_or_else(|| format!("`{text}` is no share; write `5%`, `0.5%`"))
+}
+
 /// Status variables with their limits: `Threads_running=50,Threads_connected=400`.
 ///
 /// # Errors
@@ -80,6 +93,14 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("100"), Ok(100));
         assert!(size("M").is_err() && size("99999999999G").is_err() && size("1X").is_err());
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(share("5%"), Ok(50_000));
+        assert_eq!(share("0.5 %"), Ok(5_000));
+        assert_eq!(share("100%"), Ok(1_000_000));
+        assert!(share("5").is_err() && share("0%").is_err() && share("101%").is_err());
     }
 
     #[test]

@@ -97,6 +97,12 @@ struct Part {
 }
 
 impl DuplicateScan<'_> {
+    /// Whether there is a unique key to scan for.
+    pub fn has_work(&self) -> bool {
+        let mut unique = self.ghost.indexes.iter().filter(|index| index.unique);
+        unique.any(|index| !self.guaranteed(index))
+    }
+
     /// Whether a unique key of the original already keeps the values apart: one over some of the same
     /// columns, whose values go over unchanged.
     fn guaranteed(&self, index: &Index) -> bool {

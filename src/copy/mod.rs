@@ -14,6 +14,7 @@ mod duplicates;
 mod judge;
 mod mode;
 mod offenders;
+mod sample;
 mod statement;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 
 pub use duplicates::{DuplicateScan, scan_duplicates};
 pub use mode::{CopyMode, choose_mode};
+pub use sample::try_places;
 
 use crate::chunk::{Chunk, LowWatermark};
 use crate::failure::{Context, Result};
@@ -31,6 +33,7 @@ use crate::mysql::{Facts, Server};
 use crate::names::TableName;
 use crate::progress::Progress;
 use crate::schema::{ColumnMap, MigrationKey, TableDefinition};
+use crate::walk::spread::Spread;
 use crate::walk::{self, Controls, Part, Side, WalkPlan};
 use statement::CopyWork;
 
@@ -57,6 +60,8 @@ pub struct CopyPlan {
     pub mode: CopyMode,
     /// The first key to copy: a resumed run's low watermark.
     pub from: Option<Key>,
+    /// A sample to copy instead of the whole.
+    pub sample: Option<Arc<Spread>>,
     /// Whether the chunks' transactions are compressed in the binlog, where the server can.
     pub compress: bool,
     /// How often a chunk may be split because it is too large for the server's binlog cache; `None`: to
@@ -96,7 +101,10 @@ pub async fn run(
         table: original.clone(),
         key: plan.key.clone(),
         side: Side::Source,
-        part: Part::UpToNow(plan.from.clone()),
+        part: match &plan.sample {
+            Some(sample) => Part::Spread(sample.clone()),
+            None => Part::UpToNow(plan.from.clone()),
+        },
         rows_max: rows_by_bytes(facts, &plan.original),
         rows_first: ROWS_FIRST,
         splits_max: plan.splits_max,

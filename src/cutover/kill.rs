@@ -43,8 +43,7 @@ pub fn may_kill(blocker: &Blocker, policy: KillPolicy, rows_max: u64) -> bool {
         && !SERVERS_OWN.contains(&blocker.user.as_str())
 }
 
-/// Who holds `table` now in a transaction older than `age_min`. Empty also where the server does not show
-/// who holds a table.
+/// Who holds `table` now, or may, in a transaction older than `age_min`.
 ///
 /// # Errors
 /// What the server answered.
@@ -55,10 +54,9 @@ pub async fn who_holds(
     own: &[u32],
 ) -> Result<Vec<Blocker>> {
     let mut lookout = Lookout::open(server, table).await?;
-    let mut blockers = lookout.look(own, age_min).await?;
+    let holders = lookout.look(own, age_min).await?;
     lookout.close().await;
-    blockers.retain(|blocker| blocker.certain);
-    Ok(blockers)
+    Ok(holders)
 }
 
 /// Kills those of `blockers` that may be and that still hold the table in the same transaction. Returns

@@ -21,6 +21,7 @@ mod lock;
 mod lock_and_rename;
 #[cfg(test)]
 mod model;
+mod native;
 mod protocol;
 mod replicas;
 mod report;
@@ -39,6 +40,7 @@ use tokio::sync::watch;
 pub use catalogue::{Ownership, ownership};
 pub use changes::{LastChanges, Readiness};
 pub use kill::{fate, may_kill, who_holds};
+pub use native::{NativeEnd, NativePlan, alter};
 pub use replicas::{Stalled, watch_replicas};
 pub use report::{Attempt, Blocker, NotSwapped, Outcome, Reason, Step, Swap, Swapped};
 pub use run::run;

@@ -29,6 +29,8 @@ pub enum Step {
     Proof,
     /// The swap itself.
     Rename,
+    /// The server's own ALTER, from asking for its lock to its end.
+    Alter,
     /// Until the locks are gone.
     Unlock,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Step {
             Step::Queue => "queue",
             Step::Proof => "proof",
             Step::Rename => "rename",
+            Step::Alter => "alter",
             Step::Unlock => "unlock",
         })
     }
@@ -98,6 +101,8 @@ impl fmt::Display for Blocker {
 pub enum Outcome {
     /// The ghost is the table now.
     Swapped,
+    /// The server has altered the table itself.
+    Altered,
     /// The lock was not asked for, because these transactions hold the table.
     Blocked,
     /// The budget was used up in this step; all locks were given back.
@@ -110,6 +115,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Swapped => f.write_str("swapped"),
+            Outcome::Altered => f.write_str("altered"),
             Outcome::Blocked => f.write_str("not asked for the lock"),
             Outcome::OverBudget(step) => write!(f, "over budget in step `{step}`"),
             Outcome::Disturbed(why) => write!(f, "given up: {why}"),

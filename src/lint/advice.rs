@@ -11,6 +11,14 @@ pub(super) fn migrate(table: &Table, clauses: &str) -> String {
     format!("changeling migrate '{}'", statement.replace('\'', r"'\''"))
 }
 
+/// The statement that changes rows little by little, so that no transaction is large.
+pub(super) fn in_batches(table: &Table, assignment: &str, condition: &str) -> String {
+    format!(
+        "UPDATE {} SET {assignment} WHERE {condition} LIMIT 1000, again until it changes no row",
+        table.sql()
+    )
+}
+
 /// A table that gets another name, by whatever statement.
 pub(super) fn rename_table(old: &Table, new: &Table, line: usize) -> Remark {
     Remark::new(

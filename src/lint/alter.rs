@@ -1,7 +1,7 @@
 //! Judges the clauses of ALTER TABLE.
 
 use super::Remark;
-use super::advice::{beginning, drop_index, migrate, rename_table, shorten};
+use super::advice::{beginning, drop_index, in_batches, migrate, rename_table, shorten};
 use super::catalogue::{Catalogue, Table};
 use super::definition::{Column, Generated, TypeChange, columns_of_clause, compare, plain};
 use super::rules::{self, Rule};
@@ -318,7 +318,14 @@ impl Judge<'_, '_> {
                 [
                     migrate(self.table, &format!("ADD COLUMN {name} {type_text} NULL")),
                     format!("deploy the application that writes {name}"),
-                    format!("fill {name} of the older rows in batches"),
+                    format!(
+                        "fill the older rows: {}",
+                        in_batches(
+                            self.table,
+                            &format!("{name} = …"),
+                            &format!("{name} IS NULL")
+                        )
+                    ),
                     migrate(self.table, &format!("MODIFY {name} {type_text} NOT NULL")),
                 ],
             );
@@ -399,7 +406,14 @@ impl Judge<'_, '_> {
             [
                 migrate(self.table, &format!("ADD COLUMN {new} {definition} NULL")),
                 format!("deploy an application that writes both and reads {old}"),
-                format!("copy {old} to {new} in batches"),
+                format!(
+                    "copy the older rows: {}",
+                    in_batches(
+                        self.table,
+                        &format!("{new} = {old}"),
+                        &format!("NOT {new} <=> {old}")
+                    )
+                ),
                 format!("deploy an application that uses {new} alone"),
                 migrate(self.table, &format!("DROP COLUMN {old}")),
             ],
@@ -436,10 +450,24 @@ impl Judge<'_, '_> {
             } else {
                 "becomes"
             };
-            self.online(
+            self.remark(
                 &rules::SET_NOT_NULL,
                 format!("{what} {may} NOT NULL"),
-                clause,
+                [
+                    format!(
+                        "deploy an application that writes no NULL into {}",
+                        new.name
+                    ),
+                    format!(
+                        "fill the older rows: {}",
+                        in_batches(
+                            self.table,
+                            &format!("{} = …", new.name),
+                            &format!("{} IS NULL", new.name)
+                        )
+                    ),
+                    migrate(self.table, &clause.text),
+                ],
             );
         }
         let filled = new.has_default || new.auto_increment || new.generated.is_some();
@@ -481,17 +509,28 @@ impl Judge<'_, '_> {
                 format!("{what} becomes {to} from {from}"),
                 clause,
             ),
-            TypeChange::Narrower(why) => self.online(
+            TypeChange::Narrower(why) => self.remark(
                 &rules::NARROW_TYPE,
                 format!("{what} becomes {to} from {from}: {why}"),
-                clause,
+                [
+                    "deploy an application that writes only values that fit".to_string(),
+                    "correct the rows that do not: `changeling rehearse` names them".to_string(),
+                    migrate(self.table, &clause.text),
+                ],
             ),
             TypeChange::LabelsRemoved(labels) => self.remark(
                 &rules::ENUM_REMOVAL,
                 format!("{what} loses the labels {}", labels.join(", ")),
                 [
                     "deploy an application that does not write them any more".to_string(),
-                    "give the rows that have them other values".to_string(),
+                    format!(
+                        "give the rows that have them other values: {}",
+                        in_batches(
+                            self.table,
+                            &format!("{} = …", new.name),
+                            &holds_one_of(new, &labels)
+                        )
+                    ),
                     migrate(self.table, &clause.text),
                 ],
             ),
@@ -561,5 +600,23 @@ impl Judge<'_, '_> {
                 clause,
             );
         }
+    }
+}
+
+/// The condition that a row has one of these labels of an ENUM or a SET.
+fn holds_one_of(column: &Column, labels: &[String]) -> String {
+    let quoted = labels
+        .iter()
+        .map(|label| format!("'{}'", label.replace('\'', "''")));
+    match column.kind.as_str() {
+        "SET" => quoted
+            .map(|label| format!("FIND_IN_SET({label}, {})", column.name))
+            .collect::<Vec<_>>()
+            .join(" OR "),
+        _ => format!(
+            "{} IN ({})",
+            column.name,
+            quoted.collect::<Vec<_>>().join(", ")
+        ),
     }
 }

@@ -83,7 +83,7 @@ pub struct ServerTable {
     pub name: String,
     /// What SHOW CREATE TABLE says.
     pub create: String,
-    /// Its size in words, to be shown with findings.
+    /// Its size in words, to be shown with findings; may be empty.
     pub size: String,
 }
 
@@ -119,7 +119,9 @@ impl Linter {
         let columns = statement::created_columns(&table.create);
         let known = Table::new(table.schema, table.name);
         self.catalogue.create(&known, columns, false);
-        self.sizes.insert(known, table.size);
+        if !table.size.is_empty() {
+            self.sizes.insert(known, table.size);
+        }
     }
 
     /// How large the first table is that a statement is about. What a server has told of a table counts

@@ -192,6 +192,26 @@ impl Facts {
         self.is_mariadb() || self.version < (8, 0, 0)
     }
 
+    /// What the names of InnoDB's dictionary tables in information_schema begin with: renamed in MySQL 8.
+    pub fn innodb_dictionary_prefix(&self) -> &'static str {
+        if self.innodb_lists_encoded_names() {
+            "INNODB_SYS"
+        } else {
+            "INNODB"
+        }
+    }
+
+    /// How many INSTANT additions and removals of columns a table takes between two rebuilds: 64 from
+    /// MySQL 8.0.29, 255 from 9.1.0 (reference manual, "Online DDL Operations"); `None` where they are
+    /// not counted.
+    pub fn row_versions_max(&self) -> Option<u64> {
+        match self.flavour {
+            Flavour::MySql if self.version >= (9, 1, 0) => Some(255),
+            Flavour::MySql if self.version >= (8, 0, 29) => Some(64),
+            _ => None,
+        }
+    }
+
     /// Why it cannot be proven that a received transaction is visible to a consistent read; `None` where
     /// it can. The proof is `WAIT_FOR_EXECUTED_GTID_SET` (MySQL 5.7.5): `@@gtid_executed` takes a GTID
     /// up only after the engine has committed it. MariaDB's position moves before that.

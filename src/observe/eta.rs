@@ -195,7 +195,7 @@ impl Forecaster {
         let copy_left = scope.rows_total.saturating_sub(last.copied) as f64;
         let copies = matches!(
             scope.phase,
-            Phase::Preflight | Phase::Scan | Phase::Prepare | Phase::Copy
+            Phase::Preflight | Phase::Native | Phase::Scan | Phase::Prepare | Phase::Copy
         );
         if copies {
             if copy_rate <= 0.0 {

@@ -6,11 +6,13 @@
 mod block;
 mod chart;
 pub mod eta;
+pub mod forecast;
 pub mod gh_ost_line;
 mod html;
 pub mod log;
 pub mod metrics;
 pub mod recorder;
+pub mod rehearsal;
 pub mod report;
 pub mod statsd;
 pub mod status;

@@ -9,8 +9,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::forecast;
 use super::html;
 use super::recorder::{Attempts, Point};
+use super::rehearsal::Rehearsal;
 use super::status::StatusSource;
 use super::text::{grouped, span, utc};
 use crate::failure::{Context, Failure, FailureKind, Result};
@@ -97,6 +99,8 @@ pub struct Report {
     pub alter: String,
     /// What the original is called now, or would have been.
     pub old_table: String,
+    /// How the server altered the table itself; `None`: by the ghost table.
+    pub native: Option<String>,
     /// Seconds since 1970.
     pub started_unix_s: u64,
     /// How long it took.
@@ -123,6 +127,10 @@ pub struct Report {
     pub reconnects: u64,
     /// The comparison, if there was one.
     pub verification: Option<Verification>,
+    /// How good a rehearsal's forecast was, if one is kept.
+    pub forecast: Option<forecast::Outcome>,
+    /// What a rehearsal found.
+    pub rehearsal: Option<Box<Rehearsal>>,
     /// The attempts to cut over.
     pub cutover: Attempts,
     /// The longest time the original was locked.
@@ -158,6 +166,7 @@ impl Report {
             server: source.server.clone(),
             alter: source.alter.clone(),
             old_table: source.names.old.to_string(),
+            native: None,
             started_unix_s: (crate::change::now_micros() / 1_000_000)
                 .saturating_sub(elapsed.as_secs()),
             elapsed_s: elapsed.as_secs_f64(),
@@ -172,6 +181,8 @@ impl Report {
             binlog_bytes: progress.binlog_bytes.get(),
             reconnects: progress.reconnects.get(),
             verification: None,
+            forecast: None,
+            rehearsal: None,
             cutover: source.attempts(),
             lock_ms_max: progress.lock_micros_max.get() as f64 / 1e3,
             throttle: source.throttle().map(|throttle| throttle.journal.report()),
@@ -235,14 +246,20 @@ impl Report {
             span(self.elapsed_s),
             phases.join(", ")
         ));
-        line(format!(
-            "{} rows copied in {} chunks, {} changes applied",
-            grouped(self.rows_copied),
-            grouped(self.chunks),
-            grouped(self.changes_applied)
-        ));
-        line(self.verification_words());
-        line(self.throttle_words());
+        if let Some(way) = &self.native {
+            line(format!(
+                "altered by the server itself ({way}): no row was copied"
+            ));
+        } else {
+            line(format!(
+                "{} rows copied in {} chunks, {} changes applied",
+                grouped(self.rows_copied),
+                grouped(self.chunks),
+                grouped(self.changes_applied)
+            ));
+            line(self.verification_words());
+            line(self.throttle_words());
+        }
         if self.cutover.count > 0 {
             let longest = self
                 .cutover
@@ -258,7 +275,7 @@ impl Report {
                 span(longest / 1e3)
             ));
         }
-        if self.ending == Ending::Done {
+        if self.ending == Ending::Done && self.native.is_none() {
             line(format!("the original is kept as {}", self.old_table));
         }
         for note in &self.notes {

@@ -337,7 +337,7 @@ impl StatusSource {
             .into_iter()
             .map(|wait| wait_now(wait, now))
             .collect();
-        if phase == Phase::CutOver
+        if matches!(phase, Phase::CutOver | Phase::Native)
             && let Some(news) = lock(&self.in_the_way).clone()
         {
             let next = news.next_at.map(|at| {
@@ -549,6 +549,7 @@ fn is_paced(phase: Phase) -> bool {
     match phase {
         Phase::Scan | Phase::Copy | Phase::Verify => true,
         Phase::Preflight
+        | Phase::Native
         | Phase::Prepare
         | Phase::Indexes
         | Phase::Postponed
@@ -561,7 +562,7 @@ fn is_paced(phase: Phase) -> bool {
 /// Whether the copy has come to its end, by the phase.
 pub fn copy_is_over(phase: Phase) -> bool {
     match phase {
-        Phase::Preflight | Phase::Scan | Phase::Prepare | Phase::Copy => false,
+        Phase::Preflight | Phase::Native | Phase::Scan | Phase::Prepare | Phase::Copy => false,
         Phase::Indexes
         | Phase::Verify
         | Phase::Postponed

@@ -76,6 +76,21 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Refusals that are about rows that go over to a ghost table, and not about an ALTER that the server does
+/// itself.
+const GHOST_ONLY: [&str; 10] = [
+    "binlog-filter",
+    "binlog-format",
+    "binlog-off",
+    "foreign-key-child",
+    "foreign-key-parent",
+    "left-over",
+    "left-over-old",
+    "no-key",
+    "row-image",
+    "triggers",
+];
+
 /// All findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings(Vec<Finding>);
@@ -106,6 +121,17 @@ impl Findings {
     /// Whether the run is refused.
     pub fn refused(&self) -> bool {
         self.refusals().next().is_some()
+    }
+
+    /// Whether all that stands against the run stands against the ghost table alone.
+    pub fn concern_ghost_only(&self) -> bool {
+        self.refusals()
+            .all(|finding| GHOST_ONLY.contains(&finding.code))
+    }
+
+    pub(super) fn drop_refusals(&mut self) {
+        self.0
+            .retain(|finding| finding.severity != Severity::Refuse);
     }
 
     fn refusals(&self) -> impl Iterator<Item = &Finding> {

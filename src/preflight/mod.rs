@@ -83,6 +83,17 @@ impl Report {
             )
         })
     }
+
+    /// What stands against the ghost table alone, and so not against the server's own ALTER. Those findings
+    /// are taken out.
+    pub fn set_aside_ghost_only(&mut self) -> Option<Failure> {
+        if !self.findings.concern_ghost_only() {
+            return None;
+        }
+        let against_ghost = self.findings.verdict().err();
+        self.findings.drop_refusals();
+        against_ghost
+    }
 }
 
 /// Looks at everything; without an ALTER, at all but what one would bring with it. The server is asked about the ALTER on an empty scratch table, which is gone

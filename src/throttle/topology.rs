@@ -311,6 +311,36 @@ fn stopped_row(row: &Row) -> Option<String> {
     })
 }
 
+/// The replicas that are connected to a server now, asked once.
+///
+/// # Errors
+/// As [`discover`].
+pub async fn attached(server: &Server) -> Result<Vec<Candidate>> {
+    discover(&mut Asker::new(server.clone())).await
+}
+
+/// How far a replica is behind its source by its own account, seconds, the worst of several sources;
+/// `None` if it does not replicate now.
+///
+/// # Errors
+/// As [`sources`].
+pub async fn seconds_behind(server: &Server) -> Result<Option<u64>> {
+    let mut asker = Asker::new(server.clone());
+    let rows: Vec<Row> = asker
+        .query(server.facts().show_replica_status())
+        .await
+        .doing(|| format!("ask {} for its lag", server.address()))
+        .remedy("grant REPLICATION CLIENT (MariaDB: REPLICA MONITOR) there")?;
+    let lags = rows.iter().map(|row| {
+        text(row, &["Seconds_Behind_Source", "Seconds_Behind_Master"])?
+            .parse()
+            .ok()
+    });
+    Ok(lags
+        .collect::<Option<Vec<u64>>>()
+        .and_then(|lags| lags.into_iter().max()))
+}
+
 /// What servers that replicate each other mean for the search of a primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rings {

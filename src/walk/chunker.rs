@@ -150,13 +150,19 @@ impl Chunker {
         let mut number = 0;
         let mut range = ranges.pop_front();
         if range.is_none() {
+            if let Part::Spread(spread) = &self.plan.part {
+                spread.finish();
+            }
             track.all(0);
         }
         while let Some(whole) = range {
             if self.controls.cancel.is_cancelled() {
                 break;
             }
-            let rows = self.sizer.rows(&self.controls.tunables.borrow());
+            let mut rows = self.sizer.rows(&self.controls.tunables.borrow());
+            if let Part::Spread(spread) = &self.plan.part {
+                rows = rows.min(spread.chunk_rows_max());
+            }
             let Some(upper) = self.fetch(Ask::Bound(&whole, rows)).await? else {
                 break;
             };
@@ -165,16 +171,27 @@ impl Chunker {
                 rows_expected: rows,
                 ..whole.clone()
             };
-            range = match upper {
-                Some(upper) => {
-                    chunk.upper = Some(upper.clone());
-                    chunk.upper_included = false;
-                    Some(Chunk {
-                        lower: Some(upper),
-                        ..whole
-                    })
+            let left = upper.map(|upper| {
+                chunk.upper = Some(upper.clone());
+                chunk.upper_included = false;
+                Chunk {
+                    lower: Some(upper),
+                    ..whole
                 }
-                None => ranges.pop_front(),
+            });
+            range = match &self.plan.part {
+                Part::Spread(spread) => {
+                    spread.take(&chunk);
+                    ranges.extend(left);
+                    let next = ranges.pop_front();
+                    if next.is_none() {
+                        spread.finish();
+                    }
+                    next.filter(|_| !spread.is_enough())
+                }
+                Part::UpToNow(_) | Part::All(_) | Part::Ranges(_) => {
+                    left.or_else(|| ranges.pop_front())
+                }
             };
             number += 1;
             if range.is_none() {
@@ -203,6 +220,7 @@ impl Chunker {
         let plan = self.plan.clone();
         Ok(match &plan.part {
             Part::Ranges(ranges) => Some(ranges.iter().cloned().collect()),
+            Part::Spread(spread) => Some(spread.strata.iter().cloned().collect()),
             Part::All(from) => Some(VecDeque::from([open(from.clone(), None)])),
             Part::UpToNow(from) => self.fetch(Ask::Last).await?.map(|last| {
                 last.map(|last| open(from.clone(), Some(last)))

@@ -3,6 +3,7 @@
 //!
 //! - [`bounds`]: a range of the key as an SQL condition that the optimiser reads as index ranges.
 //! - [`chunker`]: fetches chunk bounds ahead, by index-only reads.
+//! - [`spread`]: a sample spread over the key.
 //! - [`sizer`]: how many rows a chunk has, aimed at a time.
 //! - [`track`]: the contiguous finished prefix.
 //! - [`worker`]: the sessions: pace, retries, reconnects, splitting a chunk that is refused.
@@ -13,6 +14,7 @@ pub mod bounds;
 pub mod chunker;
 pub mod keys;
 pub mod sizer;
+pub mod spread;
 pub mod track;
 mod worker;
 
@@ -37,6 +39,7 @@ use crate::supervise::Supervisor;
 use crate::tunables::Tunables;
 use chunker::Chunker;
 use sizer::Sizer;
+use spread::Spread;
 use track::Track;
 use worker::Worker;
 
@@ -85,7 +88,7 @@ pub trait ChunkWork: Send + Sync + 'static {
 }
 
 /// Which part of a table is walked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Part {
     /// From a key, or from the beginning, to the greatest key that exists when the walk begins.
     UpToNow(Option<Key>),
@@ -94,6 +97,8 @@ pub enum Part {
     All(Option<Key>),
     /// These ranges; the watermark's [`LowWatermark::next`] means nothing then.
     Ranges(Vec<Chunk>),
+    /// A sample spread over the key; the watermark's [`LowWatermark::next`] means nothing then.
+    Spread(Arc<Spread>),
 }
 
 /// What a walk needs to know.

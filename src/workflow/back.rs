@@ -327,6 +327,7 @@ pub async fn prepare(
         postponed: run.tunables.borrow().postpone_cutover,
         released: run.tunables.borrow().cutover_released,
         binlog_server: None,
+        rehearsal: false,
         started_micros: crate::change::now_micros(),
         server: None,
         key: None,

@@ -13,7 +13,7 @@ use super::limits::Limits;
 use super::run::Run;
 use crate::control::gh_ost::{GhOst, GhOstFacts};
 use crate::control::{self, ControlCommand, Controller, HookEvent, Hooks, Listener, signals};
-use crate::cutover::Stalled;
+use crate::cutover::{self, Stalled};
 use crate::failure::{Failure, Result};
 use crate::observe::statsd::Statsd;
 use crate::observe::{StatusSource, metrics};
@@ -114,6 +114,26 @@ impl Desk {
         if let Err(unheard) = heard {
             tracing::warn!(event = "hook_failed", "{unheard}");
         }
+    }
+
+    /// Calls the hooks before the server's own ALTER: as before a cut-over, but for gh-ost's, which has
+    /// none there.
+    ///
+    /// # Errors
+    /// As [`Desk::announce`].
+    pub async fn announce_native(&self) -> Result<()> {
+        match &self.face {
+            Face::Own(_) => self.announce(HookEvent::BeforeCutOver).await,
+            Face::GhOst(_) => Ok(()),
+        }
+    }
+
+    /// Shows an attempt to get the table's lock.
+    pub fn tell_attempt(&self, attempt: &cutover::Attempt) {
+        let status = self.controller.source();
+        status.attempted(attempt.stall, attempt.outcome.to_string());
+        let blockers = attempt.blockers.iter().map(ToString::to_string).collect();
+        status.in_the_way(blockers, attempt.next_in);
     }
 
     /// Calls the hooks for a run that ended badly.

@@ -27,7 +27,7 @@ use crate::observe::StatusSource;
 use crate::replay::backlog::{Backlog, BacklogLimits};
 use crate::replay::uniqueness::Uniqueness;
 use crate::replay::{Replay, ReplayPlan};
-use crate::settings::{CopySetting, ReplaySetting};
+use crate::settings::{CopySetting, Extent, ReplaySetting};
 use crate::supervise::Supervisor;
 use crate::throttle::{self, Throttle, ThrottlePlan};
 use crate::verify::Comparison;
@@ -339,6 +339,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             postponed: run.tunables.borrow().postpone_cutover,
             released: run.tunables.borrow().cutover_released,
             binlog_server: Some(run.binlog_server.facts().identity()),
+            rehearsal: matches!(run.settings.extent, Extent::Rehearsal(_)),
             started_micros: now_micros(),
             server: Some(run.server.facts().identity()),
             key: Some(resume::key_text(&prepared.key)),

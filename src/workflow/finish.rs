@@ -68,9 +68,11 @@ pub async fn clean_up(
                     },
                 ));
             }
+            let rehearses = matches!(run.settings.extent, Extent::Rehearsal(_));
             let removes = original == OriginalTable::Untouched
                 && run.helpers_are_ours()
                 && (run.wants_removal()
+                    || rehearses
                     || !(worth_keeping(run, &failure) || refused_again(run, &failure)));
             let removed = removes && remove(run).await;
             let left = if removed {
@@ -82,6 +84,7 @@ pub async fn clean_up(
             };
             let resumable = original == OriginalTable::Untouched
                 && !removed
+                && !rehearses
                 && failure.kind() != FailureKind::Refused
                 && worth_keeping(run, &failure)
                 && left.contains(&run.names.checkpoint)

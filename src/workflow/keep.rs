@@ -226,7 +226,7 @@ async fn revert(
             proof
         }
         None => {
-            let verified = proof::verify(run, prepared, engines, controls).await;
+            let verified = proof::verify(run, prepared, engines, controls, None).await;
             in_step::verdict(engines, verified)?
         }
     };
@@ -318,7 +318,7 @@ impl Watch {
         let mut asked = run.revert_asked.subscribe();
         let left = self.until.saturating_duration_since(Instant::now());
         let proving = async {
-            let proof = proof::verify(run, prepared, engines, &own).await;
+            let proof = proof::verify(run, prepared, engines, &own, None).await;
             own.cancel.cancel();
             proof
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,11 +18,13 @@ use super::in_step;
 use super::index_progress;
 use super::index_timing;
 use super::keep;
+use super::native;
 use super::prepare::{self, Prepared};
 use super::proof::{self, Proof};
+use super::rehearse::{self, Rehearsing};
 use super::repair;
 use super::run::{Run, stopped};
-use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
+use crate::alter::{AlterStatement, IndexTiming, NativeAnswer, NativeWay, deferred, ghost};
 use crate::checkpoint::{self, Stage};
 use crate::control::HookEvent;
 use crate::copy::{self, CopyPlan};
@@ -31,6 +33,8 @@ use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::cancel::finish_or_kill;
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
+use crate::observe::forecast;
+use crate::observe::rehearsal::Rehearsal;
 use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
 use crate::preflight;
 use crate::progress::Phase;
@@ -61,6 +65,23 @@ pub struct Done {
     pub verification: Option<Verification>,
     /// Replicas that must apply the swap, by name.
     pub replicas: BTreeMap<String, Server>,
+    /// The server's own way, if that was taken: there is no old table then.
+    pub native: Option<NativeWay>,
+    /// What a rehearsal found.
+    pub rehearsal: Option<Box<Rehearsal>>,
+}
+
+impl Done {
+    /// The original is under its own name.
+    fn in_place(run: &Run) -> Done {
+        Done {
+            old: run.names.original.clone(),
+            verification: None,
+            native: None,
+            rehearsal: None,
+            replicas: BTreeMap::new(),
+        }
+    }
 }
 
 /// The ALTER's clauses, for status and report: who gave a whole statement named the table in it.
@@ -93,15 +114,18 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: Fa
     if let Err(failure) = desk_group.stop().await {
         tracing::warn!(event = "desk", "{failure}");
     }
-    let mut verification = None;
-    let mut old = None;
+    let (mut verification, mut old, mut native) = (None, None, None);
+    let (mut rehearsal, mut forecast) = (None, None);
     let (ending, failure) = match result {
         Ok(done) => {
             verification = done.verification;
             old = Some(done.old.to_string());
+            native = done.native;
+            rehearsal = done.rehearsal;
+            forecast = after_forecast(run, native.is_none(), rehearsal.as_deref());
             let ending = match run.settings.extent {
                 Extent::Migration => observe::Ending::Done,
-                Extent::Rehearsal | Extent::Noop | Extent::ReplicaTest { .. } => {
+                Extent::Rehearsal(_) | Extent::Noop | Extent::ReplicaTest { .. } => {
                     observe::Ending::Rehearsed
                 }
             };
@@ -121,6 +145,15 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: Fa
     if let (Some(old), observe::Ending::Done) = (old, ending) {
         report.old_table = old;
     }
+    report.native = native.map(|way| way.to_string());
+    report
+        .notes
+        .extend(forecast.iter().map(forecast::Outcome::words));
+    report
+        .notes
+        .extend(rehearsal.iter().flat_map(|found| found.lines()));
+    report.forecast = forecast;
+    report.rehearsal = rehearsal;
     if let Some(path) = &run.settings.report
         && let Err(unwritten) = report.write(path)
     {
@@ -146,8 +179,7 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
             run.record.swapped(&old).await;
             let done = Done {
                 old,
-                verification: None,
-                replicas: BTreeMap::new(),
+                ..Done::in_place(run)
             };
             let result = Box::pin(keep::stay_revertible(run, desk, done)).await;
             let outcome = finish::clean_up(run, result).await;
@@ -160,6 +192,23 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
             return finish::clean_up(run, Err(failure)).await;
         }
     };
+    match before_the_ghost(run, desk, &approved).await {
+        Ok(None) => {}
+        Ok(Some(way)) => {
+            approved.lock.release().await;
+            run.progress.enter(Phase::Finish);
+            desk.announce(HookEvent::Success).await.unwrap_or_default();
+            return Ok(Done {
+                native: Some(way),
+                ..Done::in_place(run)
+            });
+        }
+        Err(failure) => {
+            approved.lock.release().await;
+            desk.announce_failure(&failure).await;
+            return finish::clean_up(run, Err(failure)).await;
+        }
+    }
     let mut group = Supervisor::new(&run.stop);
     group.spawn("keep other runs away", {
         let (lock, cancel) = (approved.lock.clone(), group.token());
@@ -247,6 +296,10 @@ enum Way {
         alter: AlterStatement,
         found: Option<checkpoint::Checkpoint>,
         replicas: usize,
+        /// What the server would do itself.
+        native: Option<NativeAnswer>,
+        /// What stands against the ghost table, where nothing stands against the server's own way.
+        against_ghost: Option<Failure>,
     },
     /// It is the old table of a finished run.
     Back {
@@ -287,7 +340,7 @@ async fn approve(run: &Run) -> Result<Approval> {
     if found.is_none() && must_go_on(run) {
         return Err(nothing_interrupted());
     }
-    let report = preflight::inspect(
+    let mut report = preflight::inspect(
         &mut session,
         &run.names,
         Some(&alter),
@@ -304,12 +357,22 @@ async fn approve(run: &Run) -> Result<Approval> {
         findings.verdict()?;
     }
     let replicas = report.replicas;
+    let native = report.native.clone();
+    let may_be_native = run.settings.extent == Extent::Migration
+        && found.is_none()
+        && native::choose(run, &alter, native.as_ref()).is_ok();
+    let against_ghost = match may_be_native {
+        true => report.set_aside_ghost_only(),
+        false => None,
+    };
     let original = report.approve()?;
     Ok(Approval::GoOn(Box::new(Approved {
         way: Way::Alter {
             alter,
             found,
             replicas,
+            native,
+            against_ghost,
         },
         original,
         lock,
@@ -389,6 +452,10 @@ fn requirements(run: &Run, resumable: bool) -> preflight::Requirements {
     }
 }
 
+fn rehearses(run: &Run) -> bool {
+    matches!(run.settings.extent, Extent::Rehearsal(_))
+}
+
 /// What an interrupted run has left.
 enum Interrupted {
     /// Nothing, or nothing that could be gone on with: that is removed.
@@ -440,6 +507,22 @@ async fn find_interrupted(
         (Ownership::Unknown(seen), Some(_)) => {
             return Err(unknown_ownership(run, "in an earlier run", &seen));
         }
+        (Ownership::Original, Some(found)) if found.rehearsal => {
+            tracing::info!(
+                event = "rehearsal_left",
+                "an interrupted rehearsal left its tables"
+            );
+        }
+        (Ownership::Original, Some(_)) if rehearses(run) => {
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("an interrupted migration of {} is there", run.names.original),
+            )
+            .remedy(
+                "go on with it first, or remove its tables with `changeling cleanup`: a rehearsal needs \
+                 their names",
+            ));
+        }
         (Ownership::Original, Some(found)) if !restart => {
             if schema::load::load(session, &names.ghost).await?.is_some() {
                 return Ok(Interrupted::Resumable(Box::new(found)));
@@ -459,22 +542,44 @@ async fn find_interrupted(
     Ok(Interrupted::Nothing)
 }
 
+/// The server's own way, if it may be taken and is to be had.
+async fn before_the_ghost(
+    run: &Run,
+    desk: &Desk,
+    approved: &Approved,
+) -> Result<Option<NativeWay>> {
+    desk.announce(HookEvent::Validated).await?;
+    let Way::Alter {
+        alter,
+        found: None,
+        native,
+        against_ghost,
+        ..
+    } = &approved.way
+    else {
+        return Ok(None);
+    };
+    if run.settings.extent != Extent::Migration {
+        return Ok(None);
+    }
+    let way = native::try_first(run, desk, alter, native.as_ref()).await?;
+    match (against_ghost, way) {
+        (Some(refusal), None) => Err(refusal.clone()),
+        (_, way) => Ok(way),
+    }
+}
+
 async fn through_the_ghost(
     run: &Run,
     desk: &Desk,
     approved: &Approved,
     group: &mut Supervisor,
 ) -> Result<Done> {
-    desk.announce(HookEvent::Validated).await?;
     run.progress.enter(Phase::Prepare);
     let prepared = prepare_tables(run, approved).await?;
     run.check_stop()?;
     if run.settings.extent == Extent::Noop {
-        return Ok(Done {
-            old: run.names.original.clone(),
-            verification: None,
-            replicas: BTreeMap::new(),
-        });
+        return Ok(Done::in_place(run));
     }
     scan_duplicates(run, &prepared).await?;
     run.check_stop()?;
@@ -494,8 +599,17 @@ async fn through_the_ghost(
         tunables: run.tunables.subscribe(),
         cancel: group.token(),
     };
-    let done = to_the_end(run, desk, approved, &prepared, &engines, &controls);
-    let done = Box::pin(done).await;
+    let rehearsing = match run.settings.extent {
+        Extent::Rehearsal(scope) => Some(rehearse::begin(run, &prepared, scope, group).await?),
+        Extent::Migration | Extent::Noop | Extent::ReplicaTest { .. } => None,
+    };
+    let stage = Staged {
+        prepared: &prepared,
+        engines: &engines,
+        controls: &controls,
+        rehearsing: rehearsing.as_ref(),
+    };
+    let done = Box::pin(to_the_end(run, desk, approved, stage)).await;
     done.map_err(
         |failure| match (failure.kind(), engines.replay.conflict()) {
             // The row that is missing had to go for another one.
@@ -505,38 +619,54 @@ async fn through_the_ghost(
     )
 }
 
+/// What stands ready before the first row is copied.
+#[derive(Clone, Copy)]
+struct Staged<'a> {
+    prepared: &'a Prepared,
+    engines: &'a Engines,
+    controls: &'a Controls,
+    rehearsing: Option<&'a Rehearsing>,
+}
+
 /// From the first row to the swap.
 async fn to_the_end(
     run: &Run,
     desk: &Desk,
     approved: &Approved,
-    prepared: &Prepared,
-    engines: &Engines,
-    controls: &Controls,
+    staged: Staged<'_>,
 ) -> Result<Done> {
+    let Staged {
+        prepared,
+        engines,
+        controls,
+        rehearsing,
+    } = staged;
     prepare::check_key_has_no_null(run, prepared).await?;
     if run.settings.count_rows == CountRows::First {
         count::rows(run, desk, &controls.cancel).await?;
     }
     desk.announce(HookEvent::BeforeRowCopy).await?;
-    copy_rows(run, desk, prepared, engines, controls).await?;
+    copy_rows(run, desk, staged).await?;
     desk.announce(HookEvent::RowCopyComplete).await?;
-    if run.back.is_some() {
+    let built_in = if run.back.is_some() {
         in_step::reach(run, engines, controls).await?;
+        Duration::ZERO
     } else {
         repair::repair(run, prepared, engines, controls).await?;
-        build_indexes(run, prepared, engines, controls).await?;
-    }
+        build_indexes(run, prepared, engines, controls).await?
+    };
+    let sample = rehearsing.and_then(Rehearsing::covered);
     let proof = in_step::verdict(
         engines,
-        proof::verify(run, prepared, engines, controls).await,
+        proof::verify(run, prepared, engines, controls, sample).await,
     )?;
     desk.announce(HookEvent::Verified).await?;
-    if run.settings.extent == Extent::Rehearsal {
+    if let Some(rehearsing) = rehearsing {
+        let account = rehearsing.account(run, prepared, built_in).await?;
         return Ok(Done {
-            old: run.names.original.clone(),
             verification: proof.summary(run),
-            replicas: BTreeMap::new(),
+            rehearsal: Some(Box::new(account)),
+            ..Done::in_place(run)
         });
     }
     if *desk.hold.borrow() {
@@ -554,9 +684,8 @@ async fn to_the_end(
         desk.announce(HookEvent::BeforeCutOver).await?;
         there_and_back(run, desk, alter, engines, controls, stop_replication).await?;
         return Ok(Done {
-            old: run.names.original.clone(),
             verification: proof.summary(run),
-            replicas: BTreeMap::new(),
+            ..Done::in_place(run)
         });
     }
     swap(run, desk, engines, controls, alter, &proof).await
@@ -581,6 +710,7 @@ pub async fn swap(
         old: swapped.old,
         verification: proof.summary(run),
         replicas,
+        ..Done::in_place(run)
     })
 }
 
@@ -681,6 +811,24 @@ async fn prepare_tables(run: &Run, approved: &Approved) -> Result<Prepared> {
     }
 }
 
+/// Keeps a rehearsal's forecast; says how good one was that is kept for what was migrated.
+fn after_forecast(
+    run: &Run,
+    by_ghost: bool,
+    rehearsal: Option<&Rehearsal>,
+) -> Option<forecast::Outcome> {
+    let statement = AlterStatement::parse(&run.settings.alter)
+        .ok()?
+        .clauses_sql();
+    if let Some(found) = rehearsal {
+        rehearse::keep(run, &statement, found);
+    }
+    let is_migration = run.settings.extent == Extent::Migration && by_ghost;
+    is_migration
+        .then(|| rehearse::judge(run, &statement))
+        .flatten()
+}
+
 /// When secondary indexes are built.
 fn choose_index_timing(
     run: &Run,
@@ -719,18 +867,20 @@ async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
         .doing(|| format!("look for duplicates in {}", run.names.original))
 }
 
-async fn copy_rows(
-    run: &Run,
-    desk: &Desk,
-    prepared: &Prepared,
-    engines: &Engines,
-    controls: &Controls,
-) -> Result<()> {
+async fn copy_rows(run: &Run, desk: &Desk, staged: Staged<'_>) -> Result<()> {
+    let Staged {
+        prepared,
+        engines,
+        controls,
+        rehearsing,
+    } = staged;
     if engines.watermark.borrow().finished {
         return Ok(());
     }
     run.progress.enter(Phase::Copy);
-    if run.settings.count_rows != CountRows::First {
+    if let Some(rehearsing) = rehearsing {
+        run.progress.rows_total.set(rehearsing.rows_expected());
+    } else if run.settings.count_rows != CountRows::First {
         run.progress.rows_total.set(prepared.original.rows_estimate);
     }
     let bytes = prepared.original.rows_estimate * prepared.original.row_bytes_estimate;
@@ -749,6 +899,7 @@ async fn copy_rows(
             key: prepared.key.clone(),
             mode: engines.copy_mode,
             from,
+            sample: rehearsing.and_then(Rehearsing::sample),
             compress: run.settings.compress_binlog,
         },
         engines.interlock.clone(),
@@ -780,27 +931,31 @@ async fn copy_rows(
     engines.checkpointer.write_now().await
 }
 
+/// Returns how long the indexes that come after the copy took.
 async fn build_indexes(
     run: &Run,
     prepared: &Prepared,
     engines: &Engines,
     controls: &Controls,
-) -> Result<()> {
+) -> Result<Duration> {
     run.progress.enter(Phase::Indexes);
     let ghost = &run.names.ghost;
     let mut session = run.ddl_session().await?;
     session.set_limit(INDEX_BUILD_LIMIT);
     let id = session.id();
     let work = async {
+        let began = Instant::now();
         if !prepared.deferred.is_empty() {
             deferred::build(&mut session, ghost, &prepared.deferred)
                 .await
                 .doing(|| format!("build the indexes of {ghost}"))?;
         }
+        let built_in = began.elapsed();
         if run.settings.analyze {
             ghost::analyze(&mut session, ghost).await?;
         }
-        ghost::check_complete(&mut session, ghost, &prepared.ghost_complete).await
+        ghost::check_complete(&mut session, ghost, &prepared.ghost_complete).await?;
+        Ok(built_in)
     };
     let built = tokio::select! {
         built = finish_or_kill(&run.server, id, &controls.cancel, Duration::ZERO, work) => built,
@@ -809,10 +964,11 @@ async fn build_indexes(
     if controls.cancel.is_cancelled() {
         return Err(stopped());
     }
-    built?;
+    let built_in = built?;
     session.close().await;
     engines.checkpointer.reach(Stage::Complete, Vec::new());
-    engines.checkpointer.write_now().await
+    engines.checkpointer.write_now().await?;
+    Ok(built_in)
 }
 
 /// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.
@@ -852,12 +1008,7 @@ async fn cut_over(
         &*engines.rest,
         desk.hold.clone(),
         &run.progress,
-        &|attempt| {
-            let status = desk.controller.source();
-            status.attempted(attempt.stall, attempt.outcome.to_string());
-            let blockers = attempt.blockers.iter().map(ToString::to_string).collect();
-            status.in_the_way(blockers, attempt.next_in);
-        },
+        &|attempt| desk.tell_attempt(attempt),
         &controls.cancel,
     )
     .await

@@ -11,7 +11,7 @@ use super::engines::Engines;
 use super::last_changes::Rest;
 use super::prepare::Prepared;
 use super::run::{Run, stopped};
-use crate::chunk::LowWatermark;
+use crate::chunk::{Chunk, LowWatermark};
 use crate::failure::{Failure, Result};
 use crate::observe::Verification;
 use crate::progress::Phase;
@@ -84,7 +84,7 @@ pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
     }
 }
 
-/// Compares all rows, or where that is turned off those ranges in which the copy met a conflict.
+/// Compares all rows, or those of the `sample` that was copied, or where that is turned off those ranges in which the copy met a conflict.
 ///
 /// # Errors
 /// A difference; what the server answered; [`stopped`].
@@ -93,6 +93,7 @@ pub async fn verify(
     prepared: &Prepared,
     engines: &Engines,
     controls: &Controls,
+    sample: Option<Vec<Chunk>>,
 ) -> Result<Proof> {
     let plan = plan(run, prepared, engines);
     let suspects = engines.watermark.borrow().suspects.clone();
@@ -113,7 +114,7 @@ pub async fn verify(
     }
     let follows = stricter || repaired || run.settings.verify == VerifySetting::After;
     let part = if follows {
-        Part::All(None)
+        sample.map_or(Part::All(None), Part::Ranges)
     } else if suspects.is_empty() {
         tracing::info!(
             event = "unverified",

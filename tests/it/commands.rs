@@ -31,8 +31,10 @@ async fn plan_and_rehearsal_leave_nothing() {
             .expect_code(0);
         for words in [
             "migration key  PRIMARY",
-            "column `n` is dropped",
-            "nothing stands against",
+            "column n of ",
+            "1. deploy an application",
+            "DOES NOT FIT",
+            "would stop at rows that do not fit",
         ] {
             assert!(plan.stdout.contains(words), "{words}: {}", plan.stdout);
         }

@@ -9,6 +9,7 @@
     reason = "a panic in a test is its report"
 )]
 
+mod alters;
 mod binlog;
 mod changelog;
 mod commands;
@@ -23,9 +24,12 @@ mod grants;
 mod kill;
 mod lint;
 mod model;
+mod native;
 mod odd_names;
 mod packages;
+mod plan;
 mod preflight;
+mod rehearse;
 mod replay;
 mod resume;
 mod revert;

@@ -18,8 +18,8 @@ use crate::mysql::{ConnectOptions, Purpose, Server};
 use crate::observe::log::{LogForm, LogLevel};
 use crate::observe::{self, Lines, Screen};
 use crate::settings::{
-    CountRows, CutOverSettings, Extent, OldTable, ResumeSetting, Settings, StatsdTarget, Task,
-    ThrottleSettings, TriggerSuffix, Triggers, WhichRun,
+    CountRows, CutOverSettings, Extent, NativeSetting, OldTable, ResumeSetting, Settings,
+    StatsdTarget, Task, ThrottleSettings, TriggerSuffix, Triggers, WhichRun,
 };
 use crate::throttle::topology::{self, Rings};
 use crate::tunables::Tunables;
@@ -274,6 +274,11 @@ fn settings(run: &GhOstRun, connect: ConnectOptions) -> Settings {
         // As with gh-ost, what has written checkpoints can be reverted.
         history: engine.checkpoint_interval.is_some()
             || matches!(run.task, GhOstTask::Revert { .. }),
+        native: if run.engine.instant_first {
+            NativeSetting::Instant
+        } else {
+            NativeSetting::Never
+        },
         drop_renamed: run.permissions.renames == GhOstRenames::Dropped,
         nullable_key: run.permissions.nullable_key,
         discard_foreign_keys: run.permissions.discard_foreign_keys,

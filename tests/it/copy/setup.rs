@@ -98,6 +98,7 @@ impl Tables {
             key: self.key.clone(),
             mode,
             from: None,
+            sample: None,
             compress: true,
         }
     }

@@ -198,3 +198,26 @@ async fn a_run_with_checkpoints_is_reverted() {
     })
     .await;
 }
+
+/// `--attempt-instant-ddl` goes by the server's own ALTER where that is INSTANT, and on as usual elsewhere.
+#[tokio::test]
+async fn instant_is_attempted_when_asked_for() {
+    both(async |server| {
+        let db = TestDb::create(server, "gh_ost").await;
+        table(&db).await;
+        let instant = ["--allow-on-master", "--execute", "--attempt-instant-ddl"];
+        let added = gh_ost(server, &db, &instant).args(["--alter=add column c int"]);
+        let added = added.run().await.expect_code(0);
+        assert!(added.stdout.contains("# Done"), "{}", added.stdout);
+        assert_eq!(db.tables().await, ["t"]);
+        let copied = gh_ost(server, &db, &instant).args(["--alter=modify a bigint"]);
+        copied.run().await.expect_code(0);
+        assert_eq!(db.tables().await, ["_t_del", "t"]);
+        assert!(db.show_create("t").await.contains("`a` bigint"));
+        let plain = ["--allow-on-master", "--execute", "--alter=add column d int"];
+        let plain = gh_ost(server, &db, &plain).args(["--initially-drop-old-table"]);
+        plain.run().await.expect_code(0);
+        assert_eq!(db.tables().await, ["_t_del", "t"]);
+    })
+    .await;
+}

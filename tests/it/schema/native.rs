@@ -13,7 +13,7 @@ async fn the_server_says_how_it_would_do_it() {
         let db = TestDb::create(server, "native").await;
         db.sql("CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(20), c TEXT) PARTITION BY HASH (id)")
             .await;
-        db.sql("CREATE TABLE `t-1` (id INT PRIMARY KEY, a INT, b VARCHAR(20), c TEXT) DEFAULT CHARSET=utf8mb4")
+        db.sql("CREATE TABLE `t-1` (id INT PRIMARY KEY, a INT, b VARCHAR(20), c TEXT, KEY by_b (b)) DEFAULT CHARSET=utf8mb4")
             .await;
         let mut session = session(&db, Purpose::Ddl).await;
         let plain = definition(&mut session, &db, "t-1").await;
@@ -21,7 +21,9 @@ async fn the_server_says_how_it_would_do_it() {
         for (alter, way) in [
             ("ADD n INT, ALGORITHM=COPY", Instant),
             ("ALTER a SET DEFAULT 5", Instant),
-            ("ADD KEY k (a)", InplaceNoRebuild),
+            ("ADD KEY k (a)", IndexBuild),
+            ("DROP KEY by_b", Metadata),
+            ("RENAME KEY by_b TO by_b2", if server.is_mariadb() { Instant } else { Metadata }),
             ("ADD n INT, ADD KEY k (n)", InplaceRebuild),
             ("ENGINE=InnoDB", InplaceRebuild),
             ("MODIFY a INT NOT NULL", InplaceRebuild),

@@ -69,7 +69,7 @@ impl TestDb {
         Client::connect(self.server, Some(&self.name)).await
     }
 
-    /// Names of all tables and views, sorted.
+    /// Names of all tables and views, sorted by their bytes.
     pub async fn tables(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .rows(format!(

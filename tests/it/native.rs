@@ -1,0 +1,225 @@
+//! The server's own ALTER first: where it is taken, where it is not, and what it may cost.
+
+use std::time::Duration;
+
+use crate::support::{Program, TestDb, TestServer, both};
+
+async fn table(db: &TestDb) {
+    db.sql("CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(20), KEY by_b (b))")
+        .await;
+    db.sql("INSERT INTO t VALUES (1, 1, 'x'), (2, 2, 'y'), (3, 3, NULL)")
+        .await;
+}
+
+fn migrate(server: &TestServer, db: &TestDb, native: &str, clauses: &str) -> Program {
+    let statement = format!("ALTER TABLE {}.t {clauses}", db.name);
+    Program::on(server, "migrate", [statement, format!("--native={native}")])
+}
+
+#[tokio::test]
+async fn what_takes_a_moment_is_left_to_the_server() {
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        table(&db).await;
+        // Setting, clauses, words in the log, whether an old table is left.
+        let cases = [
+            (
+                "auto",
+                "ADD COLUMN c INT",
+                "by the server itself (INSTANT)",
+                false,
+            ),
+            (
+                "auto",
+                "DROP KEY by_b",
+                "by the server itself (INPLACE, metadata only)",
+                false,
+            ),
+            (
+                "instant",
+                "ADD KEY by_a (a)",
+                "own way is INPLACE, index build",
+                true,
+            ),
+            (
+                "auto",
+                "ADD KEY by_a2 (a)",
+                "takes as long as the table is large",
+                true,
+            ),
+            (
+                "auto",
+                "DROP COLUMN b",
+                "values of dropped columns would be gone",
+                true,
+            ),
+            (
+                "instant",
+                "DROP COLUMN c",
+                "by the server itself (INSTANT)",
+                false,
+            ),
+            ("never", "ADD COLUMN d INT", "--native=never", true),
+        ];
+        for (native, clauses, words, old) in cases {
+            let run = migrate(server, &db, native, clauses)
+                .run()
+                .await
+                .expect_code(0);
+            let run = run.expect_text(words);
+            assert_eq!(
+                run.stdout.contains("kept as"),
+                old,
+                "{clauses}: {}",
+                run.stdout
+            );
+            let tables: &[&str] = if old { &["_t_del", "t"] } else { &["t"] };
+            assert_eq!(db.tables().await, tables, "{native} {clauses}");
+            db.sql("DROP TABLE IF EXISTS _t_del").await;
+        }
+        let rows: Vec<(i32, i32)> = db.rows("SELECT id, a FROM t WHERE d IS NULL").await;
+        assert_eq!(rows, [(1, 1), (2, 2), (3, 3)]);
+        let create = db.show_create("t").await;
+        assert!(
+            create.contains("by_a2") && !create.contains("`b`"),
+            "{create}"
+        );
+    })
+    .await;
+}
+
+/// What stands against a ghost table does not stand against the server's own way.
+#[tokio::test]
+async fn a_table_without_a_key_can_be_altered_by_the_server() {
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        db.sql("CREATE TABLE t (a INT)").await;
+        db.sql("INSERT INTO t VALUES (1), (1)").await;
+        let refused = migrate(server, &db, "never", "ADD COLUMN c INT")
+            .run()
+            .await;
+        refused
+            .expect_code(3)
+            .expect_text("no key identifies a row");
+        let copied = migrate(server, &db, "auto", "MODIFY a BIGINT").run().await;
+        copied.expect_code(3).expect_text("no key identifies a row");
+        let done = migrate(server, &db, "auto", "ADD COLUMN c INT DEFAULT 7")
+            .run()
+            .await;
+        done.expect_code(0);
+        assert_eq!(db.one::<i64>("SELECT SUM(c) FROM t").await, 14);
+        assert_eq!(db.tables().await, ["t"]);
+    })
+    .await;
+}
+
+/// The lock is not had: whoever writes is not kept waiting for longer than the budget, and the ghost
+/// table takes over.
+#[tokio::test]
+async fn somebody_who_holds_the_table_leads_to_the_ghost() {
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        table(&db).await;
+        let holder = db.connect().await;
+        holder.sql("BEGIN").await;
+        holder.rows::<(i32,)>("SELECT id FROM t").await;
+        let arguments = ["--cut-over-attempts=3", "--cut-over-budget=400ms"];
+        let mut live = migrate(server, &db, "auto", "ADD COLUMN c INT")
+            .args(arguments)
+            .spawn();
+        let writer = db.connect().await;
+        let mut slowest = Duration::ZERO;
+        while !live.stderr().contains("was not to be had in 3 attempt(s)") {
+            assert!(live.is_running(), "{}", live.stderr());
+            let since = std::time::Instant::now();
+            writer.sql("UPDATE t SET a = a + 1 WHERE id = 1").await;
+            slowest = slowest.max(since.elapsed());
+        }
+        // The budget, and what a busy machine adds; a waiting ALTER would make it wait for the holder.
+        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+        assert!(!db.show_create("t").await.contains("`c`"));
+        holder.sql("COMMIT").await;
+        live.printed("entering phase `finish`").await;
+        let done = live.wait().await.expect_code(0);
+        assert!(done.stdout.contains("kept as"), "{}", done.stdout);
+        assert_eq!(db.tables().await, ["_t_del", "t"]);
+    })
+    .await;
+}
+
+/// A hook may veto it, and the operator may hold it back.
+#[tokio::test]
+async fn hooks_and_the_operator_are_asked() {
+    use std::os::unix::fs::PermissionsExt;
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        table(&db).await;
+        let folder = std::env::temp_dir().join(&db.name);
+        std::fs::create_dir(&folder).unwrap();
+        let hook = folder.join("before-cut-over");
+        std::fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+        std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+        let hooks = format!("--hooks-path={}", folder.display());
+        let vetoed = migrate(server, &db, "auto", "ADD COLUMN c INT")
+            .args([&hooks])
+            .run()
+            .await;
+        assert_ne!(vetoed.code, Some(0));
+        assert_eq!(db.tables().await, ["t"]);
+        assert!(!db.show_create("t").await.contains("`c`"));
+
+        let told = folder.join("told");
+        let text = format!("#!/bin/sh\necho success >> {}\n", told.display());
+        std::fs::remove_file(&hook).unwrap();
+        let success = folder.join("success");
+        std::fs::write(&success, text).unwrap();
+        std::fs::set_permissions(&success, PermissionsExt::from_mode(0o755)).unwrap();
+        let socket = format!("--control-socket={}", folder.join("s").display());
+        let hold = [socket.as_str(), "--postpone-cut-over", &hooks];
+        let mut live = migrate(server, &db, "auto", "ADD COLUMN c INT")
+            .args(hold)
+            .spawn();
+        live.printed("entering phase `postponed`").await;
+        assert!(!db.show_create("t").await.contains("`c`"));
+        let release = Program::new(["ctl", socket.as_str(), "cut-over"]);
+        release.run().await.expect_code(0);
+        let done = live.wait().await.expect_code(0);
+        assert!(done.stdout.contains("(INSTANT)"), "{}", done.stdout);
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), "success\n");
+        std::fs::remove_dir_all(folder).unwrap();
+    })
+    .await;
+}
+
+/// MySQL counts INSTANT changes of columns and takes a limited number; the ghost table begins anew.
+#[tokio::test]
+async fn without_a_row_version_left_the_table_is_rebuilt() {
+    if !crate::support::is_wanted("mysql") {
+        return;
+    }
+    let server = crate::support::server("mysql-primary");
+    let db = TestDb::create(server, "native").await;
+    table(&db).await;
+    let versions = format!(
+        "SELECT TOTAL_ROW_VERSIONS FROM information_schema.INNODB_TABLES WHERE NAME = '{}/t'",
+        db.name
+    );
+    for _ in 0..300 {
+        let add = db
+            .try_sql("ALTER TABLE t ADD COLUMN x INT, ALGORITHM=INSTANT")
+            .await;
+        if add.is_err() {
+            break;
+        }
+        if db
+            .try_sql("ALTER TABLE t DROP COLUMN x, ALGORITHM=INSTANT")
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    let run = migrate(server, &db, "auto", "ADD COLUMN c INT").run().await;
+    run.expect_code(0).expect_text("no row version left");
+    assert_eq!(db.one::<u64>(&versions).await, 0);
+}
