@@ -56,6 +56,10 @@ impl AlterStatement {
             let (Some(first), Some(last)) = (part.first(), part.last()) else {
                 return Err(malformed("it has an empty clause"));
             };
+            // `--#…`: no clause ends so, and without the comment behind it `--` would begin one.
+            if text[first.start..last.end()].ends_with("--") {
+                return Err(malformed("a clause ends in `--`"));
+            }
             let plain: Vec<Token<'_>> = part.iter().copied().filter(|t| !is_mark(t)).collect();
             clauses.push(Clause {
                 text: text[first.start..last.end()].to_string(),

@@ -276,6 +276,8 @@ fn what_would_be_misunderstood_is_refused() {
         ("ADD a INT)", "not opened"),
         ("/*!80000 ADD a INT, */ DROP b", "several clauses"),
         ("ALTER TABLE", "name is missing"),
+        ("--#", "ends in `--`"),
+        ("DROP a --#\n PARTITION BY HASH (b)", "ends in `--`"),
     ] {
         let failure = AlterStatement::parse(text).unwrap_err();
         assert!(failure.cause().contains(why), "{text}: {failure}");
