@@ -4,6 +4,7 @@ use super::GhOst;
 use crate::control::HookEvent;
 use crate::failure::{FailureKind, Result};
 use crate::observe::{StatusSnapshot, gh_ost_line};
+use crate::progress::Phase;
 
 impl GhOst {
     /// Calls the hooks of an event.
@@ -42,7 +43,7 @@ impl GhOst {
                 let line = gh_ost_line::status_line(&status);
                 vec![("STATUS", format!("'{line}'"))]
             }
-            HookEvent::Success => vec![("INSTANT_DDL", "false".to_string())],
+            HookEvent::Success => vec![("INSTANT_DDL", self.was_native().to_string())],
             HookEvent::BatchCopyRetry => {
                 vec![("LAST_BATCH_COPY_ERROR", status.last_refusal.clone())]
             }
@@ -67,6 +68,15 @@ impl GhOst {
             }
             result => result,
         }
+    }
+
+    /// Whether the server's own ALTER did it: that phase was entered, and the one of the swap was not.
+    fn was_native(&self) -> bool {
+        let progress = &self.controller.source().progress;
+        let mut phases: Vec<Phase> = progress.phases().into_iter().map(|(one, _)| one).collect();
+        phases.push(progress.phase().0);
+        let native = phases.iter().any(|phase| phase.to_string() == "native");
+        native && !phases.contains(&Phase::CutOver)
     }
 
     /// An interactive command can be vetoed.
