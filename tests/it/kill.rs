@@ -122,7 +122,7 @@ async fn finish(field: Field) {
     }
     let mut tables = field.db.tables().await;
     tables.sort();
-    assert_eq!(tables, ["_t_del", "ledger", "t"]);
+    assert_eq!(tables, ["_changeling_history", "_t_del", "ledger", "t"]);
     field.stop().await.assert_exact().await;
 }
 

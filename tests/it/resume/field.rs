@@ -103,7 +103,7 @@ impl Field {
         assert!(differences.is_empty(), "{}", differences.join("\n"));
         let mut tables: Vec<String> = client.rows("SHOW TABLES").await;
         tables.sort();
-        assert_eq!(tables, ["_t_del", "shadow", "t"]);
+        assert_eq!(tables, ["_changeling_history", "_t_del", "shadow", "t"]);
         client.close().await;
     }
 }

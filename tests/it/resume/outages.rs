@@ -138,7 +138,7 @@ async fn a_run_that_has_lost_its_lock_to_another_stops() {
             .await
             .expect_code(7)
             .expect_text("another run is altering")
-            .expect_text("the same command again goes on from here");
+            .expect_text("the same command goes on from here");
         client.close().await;
         field.program(&account).run().await.expect_code(0);
         field.assert_exact(server).await;
