@@ -290,6 +290,7 @@ struct Approved {
 }
 
 /// From what the ghost is made.
+#[allow(clippy::large_enum_variant)] // there is one of it, and it lives in a box with `Approved`
 enum Way {
     /// From the original's definition and an ALTER.
     Alter {
