@@ -22,6 +22,8 @@ pub const ER_TABLE_EXISTS: u16 = 1050;
 pub const ER_BAD_TABLE: u16 = 1051;
 /// Table does not exist.
 pub const ER_NO_SUCH_TABLE: u16 = 1146;
+/// There is no such schema.
+pub const ER_BAD_DB: u16 = 1049;
 /// Unknown system variable.
 pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Query execution was interrupted (KILL QUERY).

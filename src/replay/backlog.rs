@@ -505,6 +505,9 @@ impl ChangeSink for Backlog {
     fn wait_for_room(&self, stop: &dyn Fn() -> bool) {
         let mut state = self.lock();
         while state.bytes() >= self.limits.bytes_max {
+            // Nothing else tells while a flush is held up: the throttle must know, and who asks why.
+            self.progress.backlog_rows.set(state.rows() as u64);
+            self.progress.backlog_bytes.set(state.bytes() as u64);
             if stop() {
                 return;
             }

@@ -19,7 +19,7 @@ use super::topology::{self, Candidate, Replica};
 use super::{Common, Replicas};
 use crate::change::{HEARTBEAT, now_micros};
 use crate::failure::Result;
-use crate::mysql::error::ER_NO_SUCH_TABLE;
+use crate::mysql::error::{ER_BAD_DB, ER_NO_SUCH_TABLE};
 use crate::mysql::{Server, quote};
 
 pub(super) const SLOT: &str = "replicas of the primary";
@@ -526,7 +526,7 @@ async fn lag(
     let newest_age = now - shared.newest_seen_at.load(Ordering::Relaxed);
     let value = match asker.first::<(Option<String>,)>(query).await {
         Ok(row) => row.and_then(|(value,)| value?.parse::<i64>().ok()),
-        Err(failure) if failure.code() == Some(ER_NO_SUCH_TABLE) => None,
+        Err(failure) if matches!(failure.code(), Some(ER_NO_SUCH_TABLE | ER_BAD_DB)) => None,
         Err(failure) => return Err(cannot_be_asked(&failure)),
     };
     match value {

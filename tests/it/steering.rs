@@ -1,6 +1,8 @@
 //! The throttle and the control of a running migration, through the binary.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -229,7 +231,7 @@ async fn copying_ceases_soon_after_a_replica_stops() {
         migration.ask(&["drop"]).await;
         let end = migration.live_ended().await;
         assert_eq!(end.code, Some(7), "{}", end.stderr);
-        assert_eq!(db.tables().await, ["t"]);
+        assert_eq!(db.tables().await, ["_changeling_history", "t"]);
         admin.close().await;
     })
     .await;
@@ -715,7 +717,11 @@ async fn replicas_are_looked_at_before_and_after_the_swap() {
     }
     let told = std::fs::read_to_string(hooks.join("told")).unwrap();
     assert!(told.starts_with(&name), "{told}");
-    assert_eq!(db.tables().await, ["t"], "the old table is dropped");
+    assert_eq!(
+        db.tables().await,
+        ["_changeling_history", "t"],
+        "the old table is dropped"
+    );
     for client in [reader, late, admin] {
         client.close().await;
     }
@@ -752,7 +758,7 @@ async fn the_documented_hooks_work() {
     ];
     let mut names = Vec::new();
     for part in include_str!("../../docs/hooks.md")
-        .split("```sh\n")
+        .split("```sh hook\n")
         .collect::<Vec<_>>()
         .windows(2)
     {
@@ -880,8 +886,8 @@ impl Migration {
     }
 }
 
-/// Under an application at full speed, a replica on the same processors stays near: measured by a
-/// heartbeat of the test's own.
+/// Under an application at full speed, a replica on the same processors stays near: measured by
+/// heartbeats of the test's own on both servers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_stays_near_under_full_load() {
     const WRITERS: usize = 4;
@@ -901,10 +907,13 @@ async fn a_replica_stays_near_under_full_load() {
         let clock = Instant::now();
         let micros = move || i64::try_from(clock.elapsed().as_micros()).unwrap();
         let mut tasks = tokio::task::JoinSet::new();
+        // As much as the replica can follow by itself: where it cannot, its lag is not ours.
+        let pause = Arc::new(AtomicU64::new(0));
         for _ in 0..WRITERS {
-            let client = db.connect().await;
+            let (client, pause) = (db.connect().await, pause.clone());
             tasks.spawn(async move {
                 loop {
+                    tokio::time::sleep(Duration::from_micros(pause.load(Ordering::Relaxed))).await;
                     let id = fastrand::u32(1..130_000);
                     client.sql(format!("UPDATE t SET a = '{id}' WHERE id = {id}")).await;
                 }
@@ -917,21 +926,32 @@ async fn a_replica_stays_near_under_full_load() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        // The age of the newest beat on the replica, less than which its lag is.
+        // How much newer the primary's beat is, read before the replica's: stalls of the primary itself,
+        // in which no beat comes, are no lag.
         let sql = format!("SELECT at FROM {}.beat WHERE id = 1", db.name);
+        let source = db.connect().await;
         let lag = async || {
-            let at: i64 = replica.one(&sql).await;
-            Duration::from_micros(u64::try_from(micros() - at).unwrap())
+            let there: i64 = source.one(&sql).await;
+            let here: i64 = replica.one(&sql).await;
+            Duration::from_micros(u64::try_from(there - here).unwrap_or(0))
         };
-        eventually(3 * PATIENCE, "the replica is near", async || {
-            (lag().await < Duration::from_millis(500)).then_some(())
-        })
-        .await;
-        let mut load_alone = Duration::ZERO;
-        let end = Instant::now() + ALONE;
-        while Instant::now() < end {
-            load_alone = load_alone.max(lag().await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut load_alone;
+        loop {
+            eventually(3 * PATIENCE, "the replica is near", async || {
+                (lag().await < Duration::from_millis(300)).then_some(())
+            })
+            .await;
+            load_alone = Duration::ZERO;
+            let end = Instant::now() + ALONE;
+            while Instant::now() < end {
+                load_alone = load_alone.max(lag().await);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let now = pause.load(Ordering::Relaxed);
+            if load_alone < Duration::from_millis(700) || now > 100_000 {
+                break;
+            }
+            pause.store((2 * now).max(2_000), Ordering::Relaxed);
         }
         let report = std::env::temp_dir().join(format!("cl-load-{}.json", fastrand::u64(..)));
         let arguments = ["--max-lag", "1s", "--report", report.to_str().unwrap()];
@@ -949,12 +969,14 @@ async fn a_replica_stays_near_under_full_load() {
         let told: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
         std::fs::remove_file(&report).unwrap();
         println!(
-            "{}: worst lag {load_alone:?} with the load alone, {worst:?} during the run of {took:?}; \
-             throttle: {}",
-            primary.name, told["throttle"]["by_source"]
+            "{}: worst lag {load_alone:?} with the load alone ({} µs between two updates of each of \
+             {WRITERS}), {worst:?} during the run of {took:?}; throttle: {}",
+            primary.name,
+            pause.load(Ordering::Relaxed),
+            told["throttle"]["by_source"]
         );
         // A machine on which the load alone makes the replica lag adds its own part.
-        let limit = Duration::from_secs(2) + load_alone.saturating_sub(Duration::from_millis(500));
+        let limit = Duration::from_secs(2) + load_alone.saturating_sub(Duration::from_millis(700));
         assert!(worst < limit, "{worst:?}, limit {limit:?}");
         replica.close().await;
     })
