@@ -6,13 +6,15 @@ pub fn shape(sql: &str, chars_max: usize) -> String {
     let mut out = String::new();
     let mut length = 0;
     let mut chars = sql.chars().peekable();
-    let mut word = false;
+    let (mut word, mut name) = (false, false);
     while let Some(c) = chars.next() {
         if length >= chars_max {
             out.push_str(" …");
             return out;
         }
+        name ^= c == '`';
         let shown = match c {
+            c if name => c,
             '\'' | '"' => {
                 skip_literal(&mut chars, c);
                 '?'

@@ -465,7 +465,8 @@ mod tests {
         for name in families() {
             let bare = name.strip_prefix("changeling_").unwrap();
             assert!(
-                bare.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                bare.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
                 "{name}"
             );
             for word in bare.split('_') {
