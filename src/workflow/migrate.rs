@@ -298,7 +298,7 @@ enum Way {
         found: Option<checkpoint::Checkpoint>,
         replicas: usize,
         /// What the server would do itself.
-        native: Option<NativeAnswer>,
+        native: Option<Box<NativeAnswer>>,
         /// What stands against the ghost table, where nothing stands against the server's own way.
         against_ghost: Option<Failure>,
     },
@@ -372,7 +372,7 @@ async fn approve(run: &Run) -> Result<Approval> {
             alter,
             found,
             replicas,
-            native,
+            native: native.map(Box::new),
             against_ghost,
         },
         original,
@@ -563,7 +563,7 @@ async fn before_the_ghost(
     if run.settings.extent != Extent::Migration {
         return Ok(None);
     }
-    let way = native::try_first(run, desk, alter, native.as_ref()).await?;
+    let way = native::try_first(run, desk, alter, native.as_deref()).await?;
     match (against_ghost, way) {
         (Some(refusal), None) => Err(refusal.clone()),
         (_, way) => Ok(way),

@@ -81,6 +81,13 @@ impl TestDb {
         names
     }
 
+    /// The same without the history of runs.
+    pub async fn tables_but_history(&self) -> Vec<String> {
+        let mut names = self.tables().await;
+        names.retain(|name| name != "_changeling_history");
+        names
+    }
+
     /// `SHOW CREATE TABLE`, without the counter `AUTO_INCREMENT=…`, which depends on what was inserted.
     pub async fn show_create(&self, table: &str) -> String {
         let (_, text): (String, String) = self.one(format!("SHOW CREATE TABLE `{table}`")).await;
