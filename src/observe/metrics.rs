@@ -189,7 +189,7 @@ pub fn render(source: &StatusSource) -> String {
 
 fn run(out: &mut Families, source: &StatusSource) {
     let status = source.snapshot();
-    out.family("info", "gauge", "The run.");
+    out.family("info", "gauge", "The run: its table, server and version.");
     let version = env!("CARGO_PKG_VERSION");
     out.sample(
         "info",
