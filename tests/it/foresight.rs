@@ -95,7 +95,7 @@ async fn table_with_indexes(server: &'static TestServer) -> TestDb {
     )
     .await;
     db.sql("INSERT INTO t (a, b) VALUES (UUID(), 1)").await;
-    for _ in 0..16 {
+    for _ in 0..18 {
         db.sql("INSERT INTO t (a, b) SELECT CONCAT(UUID(), id), CRC32(id) DIV 2 FROM t")
             .await;
     }
