@@ -425,6 +425,10 @@ async fn critical_load_ends_or_hibernates() {
         ];
         let ended = start(server, &db, &folder, &critical).wait().await;
         ended.expect_code(1).expect_text("critical load");
+        for _ in 0..10 {
+            db.sql("INSERT INTO t SELECT id + 100 * (SELECT COUNT(*) FROM t AS c), a FROM t")
+                .await;
+        }
         let mut live = gh_ost(
             server,
             &db,
@@ -436,11 +440,9 @@ async fn critical_load_ends_or_hibernates() {
                 "--initially-drop-ghost-table",
                 "--initially-drop-socket-file",
                 "--critical-load-hibernate-seconds=1000",
-                // The table is small: it must not be swapped before the second look.
-                &format!(
-                    "--postpone-cut-over-flag-file={}",
-                    folder.path("postpone").display()
-                ),
+                // It must not be swapped before the second look.
+                "--chunk-size=10",
+                "--nice-ratio=20",
                 &format!("--serve-socket-file={}", folder.path("sock").display()),
             ],
         )
