@@ -123,6 +123,9 @@ fn lock_name(database: &str) -> String {
 /// The lock that keeps other runs away goes to another one while its connection is gone.
 #[tokio::test]
 async fn a_run_that_has_lost_its_lock_to_another_stops() {
+    if !crate::support::is_long() {
+        return;
+    }
     on_scratch(async |server| {
         let account = plain_account(server).await;
         let field = Field::start(server).await;
@@ -148,6 +151,9 @@ async fn a_run_that_has_lost_its_lock_to_another_stops() {
 
 #[tokio::test]
 async fn a_primary_that_is_read_only_is_waited_for() {
+    if !crate::support::is_long() {
+        return;
+    }
     on_scratch(async |server| {
         let account = plain_account(server).await;
         let client = server.connect().await;

@@ -14,6 +14,9 @@ async fn purge(client: &Client) {
 
 #[tokio::test]
 async fn a_purged_binlog_is_said_and_the_ghost_put_right() {
+    if !crate::support::is_long() {
+        return;
+    }
     on_scratch(async |server| {
         for (phase, stop) in [("copy", "kill"), ("verify", "kill"), ("copy", "repair too")] {
             println!("interrupted in {phase}, {stop}");

@@ -66,6 +66,12 @@ pub fn is_wanted(flavour: &str) -> bool {
     only == "both" || only == flavour
 }
 
+/// Whether tests that depend on the speed of the machine are to run: `CHANGELING_LONG=1`, as
+/// `scripts/torture` sets it. They interfere at moments that a fast machine is past too soon.
+pub fn is_long() -> bool {
+    setting::<u8>("CHANGELING_LONG") == Some(1)
+}
+
 /// A value from the environment; empty is missing.
 pub fn setting<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
