@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::FaceKind;
 use super::ending::OriginalTable;
-use super::migrate::{Outcome, migrate};
+use super::migrate::migrate;
+use super::outcome::Outcome;
 use super::run::Run;
 use crate::binlog::{Continuation, continuation};
 use crate::checkpoint;

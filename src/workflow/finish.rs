@@ -2,7 +2,7 @@
 
 use super::drop_old;
 use super::ending::{Ending, OriginalTable};
-use super::migrate::Done;
+use super::outcome::Done;
 use super::run::Run;
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::leftovers;

@@ -12,10 +12,11 @@ use super::back::{self, Back};
 use super::desk::Desk;
 use super::engines::{self, Engines};
 use super::in_step;
-use super::migrate::{self, Done};
+use super::outcome::Done;
 use super::prepare::Prepared;
 use super::proof::{self, Proof};
 use super::run::{Run, stopped};
+use super::swap;
 use crate::checkpoint::Checkpoint;
 use crate::cutover::{self, Ownership};
 use crate::failure::{Context, Failure, FailureKind, Result};
@@ -230,7 +231,7 @@ async fn revert(
             in_step::verdict(engines, verified)?
         }
     };
-    migrate::swap(run, desk, engines, controls, None, &proof).await
+    swap::swap(run, desk, engines, controls, None, &proof).await
 }
 
 /// What is looked after meanwhile.

@@ -1,13 +1,13 @@
 //! The migration, from top to bottom.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::back::{self, Back, Left};
+use super::approve::{Approval, Approved, Way, approve};
+use super::back;
 use super::count;
 use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
@@ -15,74 +15,28 @@ use super::engines::{self, Engines};
 use super::failover;
 use super::finish;
 use super::in_step;
-use super::index_progress;
-use super::index_timing;
+use super::indexes::{build_indexes, choose_index_timing};
 use super::keep;
 use super::native;
+use super::outcome::{self, Done, Outcome};
 use super::prepare::{self, Prepared};
-use super::proof::{self, Proof};
+use super::proof;
 use super::rehearse::{self, Rehearsing};
 use super::repair;
 use super::run::{Run, stopped};
-use crate::alter::{AlterStatement, IndexTiming, NativeAnswer, NativeWay, deferred, ghost};
-use crate::checkpoint::{self, Stage};
+use super::swap::{swap, there_and_back};
+use crate::alter::{AlterStatement, NativeWay};
+use crate::checkpoint::{Checkpoint, Stage};
 use crate::control::HookEvent;
 use crate::copy::{self, CopyPlan};
-use crate::cutover::{self, CutOverPlan, KillPolicy, Ownership, Reason, Swap, Swapped};
+use crate::cutover;
 use crate::failure::{Context, Failure, FailureKind, Result};
-use crate::mysql::cancel::finish_or_kill;
-use crate::mysql::{Purpose, Server, Session};
-use crate::names::TableName;
-use crate::observe::forecast;
-use crate::observe::rehearsal::Rehearsal;
-use crate::observe::{self, Lines, Report, Screen, StatusSource, Verification};
-use crate::preflight;
+use crate::observe::{self, Lines, Screen, StatusSource};
 use crate::progress::Phase;
-use crate::schema::{self, TableDefinition};
-use crate::settings::{CountRows, Extent, KillBlockers, ResumeSetting, Triggers, VerifySetting};
+use crate::settings::{CountRows, Extent, VerifySetting};
 use crate::supervise::Supervisor;
 use crate::walk::Controls;
 use crate::walk::keys::describe;
-
-/// No index build is expected to take longer; the limit is there so that nothing waits for ever.
-const INDEX_BUILD_LIMIT: Duration = Duration::from_secs(7 * 86_400);
-
-/// How a migration ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// All about it, for tickets, files and pages.
-    pub report: Report,
-    /// Why it stopped and what is left; `None` if the table has its new definition.
-    pub failure: Option<(Failure, Ending)>,
-}
-
-/// The swap as the story's end knows it.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// Where the original is now; under its own name after a rehearsal.
-    pub old: TableName,
-    /// What the comparison came to.
-    pub verification: Option<Verification>,
-    /// Replicas that must apply the swap, by name.
-    pub replicas: BTreeMap<String, Server>,
-    /// The server's own way, if that was taken: there is no old table then.
-    pub native: Option<NativeWay>,
-    /// What a rehearsal found.
-    pub rehearsal: Option<Box<Rehearsal>>,
-}
-
-impl Done {
-    /// The original is under its own name.
-    fn in_place(run: &Run) -> Done {
-        Done {
-            old: run.names.original.clone(),
-            verification: None,
-            native: None,
-            rehearsal: None,
-            replicas: BTreeMap::new(),
-        }
-    }
-}
 
 /// The ALTER's clauses, for status and report: who gave a whole statement named the table in it.
 fn shown_alter(text: &str) -> String {
@@ -114,52 +68,7 @@ pub async fn migrate(run: &Arc<Run>, screen: Arc<Screen>, lines: Lines, face: Fa
     if let Err(failure) = desk_group.stop().await {
         tracing::warn!(event = "desk", "{failure}");
     }
-    let (mut verification, mut old, mut native) = (None, None, None);
-    let (mut rehearsal, mut forecast) = (None, None);
-    let (ending, failure) = match result {
-        Ok(done) => {
-            verification = done.verification;
-            old = Some(done.old.to_string());
-            native = done.native;
-            rehearsal = done.rehearsal;
-            forecast = after_forecast(run, native.is_none(), rehearsal.as_deref());
-            let ending = match run.settings.extent {
-                Extent::Migration => observe::Ending::Done,
-                Extent::Rehearsal(_) | Extent::Noop | Extent::ReplicaTest { .. } => {
-                    observe::Ending::Rehearsed
-                }
-            };
-            (ending, None)
-        }
-        Err((failure, left)) if left.original == OriginalTable::Unknown => {
-            (observe::Ending::Unknown, Some((failure, left)))
-        }
-        Err((failure, left)) => (observe::Ending::of(&failure), Some((failure, left))),
-    };
-    let mut report = Report::new(
-        &status,
-        ending,
-        failure.as_ref().map(|(failure, _)| failure),
-    );
-    report.verification = verification;
-    if let (Some(old), observe::Ending::Done) = (old, ending) {
-        report.old_table = old;
-    }
-    report.native = native.map(|way| way.to_string());
-    report
-        .notes
-        .extend(forecast.iter().map(forecast::Outcome::words));
-    report
-        .notes
-        .extend(rehearsal.iter().flat_map(|found| found.lines()));
-    report.forecast = forecast;
-    report.rehearsal = rehearsal;
-    if let Some(path) = &run.settings.report
-        && let Err(unwritten) = report.write(path)
-    {
-        tracing::warn!(event = "report_unwritten", "{unwritten}");
-    }
-    Outcome { report, failure }
+    outcome::account(run, &status, result)
 }
 
 async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (Failure, Ending)> {
@@ -266,281 +175,6 @@ async fn watch_replicas(run: &Run, desk: &Desk, done: &Done) {
         cutover::watch_replicas(&done.replicas, &names, &run.progress, &on_stall, &run.stop).await;
     };
     tokio::join!(alarms, watched);
-}
-
-/// What there is to do.
-enum Approval {
-    /// A migration, begun or to begin.
-    GoOn(Box<Approved>),
-    /// Nothing but cleaning up: the interrupted run died after its swap.
-    AlreadySwapped {
-        /// Where the original is.
-        old: TableName,
-        /// See [`Approved::lock`].
-        lock: Box<preflight::MigrationLock>,
-    },
-}
-
-/// What preflight found right.
-struct Approved {
-    way: Way,
-    original: TableDefinition,
-    /// Holds the advisory lock that keeps a second run away.
-    lock: preflight::MigrationLock,
-}
-
-/// From what the ghost is made.
-#[allow(clippy::large_enum_variant)] // there is one of it, and it lives in a box with `Approved`
-enum Way {
-    /// From the original's definition and an ALTER.
-    Alter {
-        alter: AlterStatement,
-        found: Option<checkpoint::Checkpoint>,
-        replicas: usize,
-        /// What the server would do itself.
-        native: Option<Box<NativeAnswer>>,
-        /// What stands against the ghost table, where nothing stands against the server's own way.
-        against_ghost: Option<Failure>,
-    },
-    /// It is the old table of a finished run.
-    Back {
-        back: Box<Back>,
-        found: Option<checkpoint::Checkpoint>,
-    },
-}
-
-/// Looks at everything, and refuses what is unsafe before anything is created.
-async fn approve(run: &Run) -> Result<Approval> {
-    run.progress.enter(Phase::Preflight);
-    if let Some(back) = &run.back {
-        return approve_back(run, back).await;
-    }
-    let alter = AlterStatement::parse(&run.settings.alter)?;
-    let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
-    let mut session = run.ddl_session().await?;
-    let interrupted = find_interrupted(run, &mut session, &alter).await;
-    if interrupted.is_err() {
-        run.found_helpers();
-    }
-    let found = match interrupted? {
-        Interrupted::Swapped { old } => {
-            return Ok(Approval::AlreadySwapped {
-                old,
-                lock: Box::new(lock),
-            });
-        }
-        Interrupted::Resumable(found) => {
-            run.found_helpers();
-            Some(*found)
-        }
-        Interrupted::Nothing => None,
-    };
-    if found.is_none() && run.settings.drop_old_first {
-        finish::drop_old(&mut session, &run.names).await?;
-    }
-    if found.is_none() && must_go_on(run) {
-        return Err(nothing_interrupted());
-    }
-    let mut report = preflight::inspect(
-        &mut session,
-        &run.names,
-        Some(&alter),
-        &requirements(run, found.is_some()),
-    )
-    .await?;
-    session.close().await;
-    report.log();
-    if run.reads_binlog_elsewhere() {
-        let mut session = run.binlog_server.session(Purpose::Monitor).await?;
-        let findings = preflight::inspect_binlog(&mut session, &run.names).await?;
-        session.close().await;
-        findings.log();
-        findings.verdict()?;
-    }
-    let replicas = report.replicas;
-    let native = report.native.clone();
-    let may_be_native = run.settings.extent == Extent::Migration
-        && found.is_none()
-        && native::choose(run, &alter, native.as_ref()).is_ok();
-    let against_ghost = match may_be_native {
-        true => report.set_aside_ghost_only(),
-        false => None,
-    };
-    let original = report.approve()?;
-    Ok(Approval::GoOn(Box::new(Approved {
-        way: Way::Alter {
-            alter,
-            found,
-            replicas,
-            native: native.map(Box::new),
-            against_ghost,
-        },
-        original,
-        lock,
-    })))
-}
-
-/// The same for a way back.
-async fn approve_back(run: &Run, back: &Back) -> Result<Approval> {
-    let lock = preflight::acquire_migration_lock(&run.server, &run.names).await?;
-    let mut session = run.server.session(Purpose::Ddl).await?;
-    let found = match back::left(run, &mut session).await? {
-        Left::Swapped(found) => {
-            run.record.take_up(found.history);
-            let old = run.names.old.clone();
-            return Ok(Approval::AlreadySwapped {
-                old,
-                lock: Box::new(lock),
-            });
-        }
-        Left::Interrupted(found) if run.settings.resume != ResumeSetting::Restart => {
-            run.found_helpers();
-            Some(*found)
-        }
-        Left::Interrupted(_) | Left::Done => {
-            finish::remove_helpers(&mut session, &run.helper_names()).await?;
-            None
-        }
-        Left::Nothing => None,
-    };
-    if found.is_none() && must_go_on(run) {
-        return Err(nothing_interrupted());
-    }
-    // The old table is there, and is no left-over.
-    let report = preflight::inspect(
-        &mut session,
-        &run.helper_names(),
-        None,
-        &requirements(run, found.is_some()),
-    )
-    .await?;
-    session.close().await;
-    report.log();
-    let original = report.approve()?;
-    Ok(Approval::GoOn(Box::new(Approved {
-        way: Way::Back {
-            back: Box::new(back.clone()),
-            found,
-        },
-        original,
-        lock,
-    })))
-}
-
-fn nothing_interrupted() -> Failure {
-    Failure::new(
-        FailureKind::Refused,
-        "there is no interrupted run to go on with",
-    )
-    .remedy("leave out --resume to begin")
-}
-
-fn must_go_on(run: &Run) -> bool {
-    matches!(
-        run.settings.resume,
-        ResumeSetting::Require | ResumeSetting::Repair
-    )
-}
-
-fn requirements(run: &Run, resumable: bool) -> preflight::Requirements {
-    preflight::Requirements {
-        resumable,
-        recreate_triggers: run.settings.triggers == Triggers::Recreate,
-        trigger_suffix: run.settings.trigger_suffix.clone(),
-        nullable_key: run.settings.nullable_key,
-        discard_foreign_keys: run.settings.discard_foreign_keys,
-        replicas_given: !run.settings.throttle.replicas.is_empty(),
-    }
-}
-
-fn rehearses(run: &Run) -> bool {
-    matches!(run.settings.extent, Extent::Rehearsal(_))
-}
-
-/// What an interrupted run has left.
-enum Interrupted {
-    /// Nothing, or nothing that could be gone on with: that is removed.
-    Nothing,
-    /// A checkpoint and its tables.
-    Resumable(Box<checkpoint::Checkpoint>),
-    /// It died after its swap.
-    Swapped {
-        /// Where the original is.
-        old: TableName,
-    },
-}
-
-/// Looks for an interrupted run, puts a half-done swap right, and removes what cannot be gone on with.
-/// The advisory lock is held: nobody else is at work on these tables.
-async fn find_interrupted(
-    run: &Run,
-    session: &mut Session,
-    alter: &AlterStatement,
-) -> Result<Interrupted> {
-    if !checkpoint::is_ours(session, &run.names.checkpoint).await? {
-        if run.settings.resume == ResumeSetting::Restart {
-            finish::remove_helpers(session, &run.names).await?;
-        }
-        return Ok(Interrupted::Nothing);
-    }
-    let found = match checkpoint::read(session, &run.names.checkpoint).await {
-        Err(_) if run.settings.resume == ResumeSetting::Restart => None,
-        other => other?,
-    };
-    if let Some(kept) = found.as_ref().filter(|found| found.reverts.is_some()) {
-        return keep::interrupted(run, session, kept, &alter.clauses_sql())
-            .await
-            .map(|old| Interrupted::Swapped { old });
-    }
-    let mut names = run.names.clone();
-    if let Some(found) = &found {
-        names.old = names.original.sibling(&found.old_table);
-    }
-    let ownership = cutover::settle(&run.server, &names).await?;
-    let restart = run.settings.resume == ResumeSetting::Restart;
-    match (ownership, found) {
-        // Without a checkpoint it never came near a swap: an old table is another run's.
-        (_, None) => {}
-        (Ownership::Swapped, Some(found)) => {
-            run.record.take_up(found.history);
-            return Ok(Interrupted::Swapped { old: names.old });
-        }
-        (Ownership::Unknown(seen), Some(_)) => {
-            return Err(unknown_ownership(run, "in an earlier run", &seen));
-        }
-        (Ownership::Original, Some(found)) if found.rehearsal => {
-            tracing::info!(
-                event = "rehearsal_left",
-                "an interrupted rehearsal left its tables"
-            );
-        }
-        (Ownership::Original, Some(_)) if rehearses(run) => {
-            return Err(Failure::new(
-                FailureKind::Refused,
-                format!("an interrupted migration of {} is there", run.names.original),
-            )
-            .remedy(
-                "go on with it first, or remove its tables with `changeling cleanup`: a rehearsal needs \
-                 their names",
-            ));
-        }
-        (Ownership::Original, Some(found)) if !restart => {
-            if schema::load::load(session, &names.ghost).await?.is_some() {
-                return Ok(Interrupted::Resumable(Box::new(found)));
-            }
-            tracing::info!(
-                event = "ghost_gone",
-                "an interrupted run left a checkpoint, but its ghost table is gone: beginning anew"
-            );
-        }
-        (Ownership::Original, Some(_)) => {}
-    }
-    tracing::info!(
-        event = "left_overs_removed",
-        "removing the tables of an interrupted run"
-    );
-    finish::remove_helpers(session, &run.names).await?;
-    Ok(Interrupted::Nothing)
 }
 
 /// The server's own way, if it may be taken and is to be had.
@@ -692,75 +326,8 @@ async fn to_the_end(
     swap(run, desk, engines, controls, alter, &proof).await
 }
 
-/// The last step.
-pub async fn swap(
-    run: &Run,
-    desk: &Desk,
-    engines: &Engines,
-    controls: &Controls,
-    alter: Option<&AlterStatement>,
-    proof: &Proof,
-) -> Result<Done> {
-    desk.announce(HookEvent::BeforeCutOver).await?;
-    carry_counter(run, alter).await?;
-    let replicas = engines.throttle.replicas.borrow().clone();
-    let swapped = cut_over(run, desk, engines, controls).await?;
-    run.record.swapped(&swapped.old).await;
-    run.progress.enter(Phase::Finish);
-    Ok(Done {
-        old: swapped.old,
-        verification: proof.summary(run),
-        replicas,
-        ..Done::in_place(run)
-    })
-}
-
-/// The swap of a test on a replica, and back: nobody but replication writes there, and that rests.
-async fn there_and_back(
-    run: &Run,
-    desk: &Desk,
-    alter: Option<&AlterStatement>,
-    engines: &Engines,
-    controls: &Controls,
-    stop_replication: bool,
-) -> Result<()> {
-    if stop_replication {
-        desk.announce(HookEvent::StopReplication).await?;
-        engines.rest.stop_replication(&run.server).await?;
-    } else {
-        tracing::warn!(
-            event = "replication_not_stopped",
-            "replication is not stopped here: a hook has to do that"
-        );
-        desk.announce(HookEvent::StopReplication).await?;
-        engines.rest.settle_all().await?;
-    }
-    let swap = async {
-        carry_counter(run, alter).await?;
-        let swapped = cut_over(run, desk, engines, controls).await?;
-        let mut names = run.names.clone();
-        names.old = swapped.old;
-        cutover::swap_back(&run.server, &names).await?;
-        run.original_is(OriginalTable::Untouched);
-        Ok::<(), Failure>(())
-    };
-    let swapped = swap.await;
-    if swapped.is_err() {
-        desk.announce(HookEvent::StartReplication)
-            .await
-            .unwrap_or_else(|unheard| tracing::warn!(event = "hook_failed", "{unheard}"));
-        if stop_replication {
-            let mut session = run.server.session(Purpose::Monitor).await?;
-            session.execute(run.server.facts().start_replica()).await?;
-            session.close().await;
-        }
-    }
-    run.progress.enter(Phase::Finish);
-    swapped
-}
-
 async fn prepare_tables(run: &Run, approved: &Approved) -> Result<Prepared> {
-    let hold = |found: &checkpoint::Checkpoint| {
+    let hold = |found: &Checkpoint| {
         tracing::info!(
             event = "resume",
             "Resuming from checkpoint: going on with the interrupted run at {}",
@@ -794,7 +361,7 @@ async fn prepare_tables(run: &Run, approved: &Approved) -> Result<Prepared> {
             alter, replicas, ..
         } => {
             run.own_helpers();
-            let timing = choose_index_timing(run, approved, alter, *replicas);
+            let timing = choose_index_timing(run, &approved.original, alter, *replicas);
             prepare::fresh(run, &approved.original, alter, timing).await
         }
         Way::Back { back, found } => {
@@ -810,46 +377,6 @@ async fn prepare_tables(run: &Run, approved: &Approved) -> Result<Prepared> {
             Ok(prepared)
         }
     }
-}
-
-/// Keeps a rehearsal's forecast; says how good one was that is kept for what was migrated.
-fn after_forecast(
-    run: &Run,
-    by_ghost: bool,
-    rehearsal: Option<&Rehearsal>,
-) -> Option<forecast::Outcome> {
-    let statement = AlterStatement::parse(&run.settings.alter)
-        .ok()?
-        .clauses_sql();
-    if let Some(found) = rehearsal {
-        rehearse::keep(run, &statement, found);
-    }
-    let is_migration = run.settings.extent == Extent::Migration && by_ghost;
-    is_migration
-        .then(|| rehearse::judge(run, &statement))
-        .flatten()
-}
-
-/// When secondary indexes are built.
-fn choose_index_timing(
-    run: &Run,
-    approved: &Approved,
-    alter: &AlterStatement,
-    replicas: usize,
-) -> IndexTiming {
-    let (timing, why) = index_timing::decide(
-        run.settings.defer_indexes,
-        &approved.original,
-        alter,
-        replicas,
-        run.tunables.borrow().lag_max,
-    );
-    tracing::info!(
-        event = "index_timing",
-        "secondary indexes are built {}: {why}",
-        index_timing::words(timing)
-    );
-    timing
 }
 
 async fn scan_duplicates(run: &Run, prepared: &Prepared) -> Result<()> {
@@ -930,125 +457,4 @@ async fn copy_rows(run: &Run, desk: &Desk, staged: Staged<'_>) -> Result<()> {
         .checkpointer
         .reach(Stage::Indexes, prepared.deferred.clone());
     engines.checkpointer.write_now().await
-}
-
-/// Returns how long the indexes that come after the copy took.
-async fn build_indexes(
-    run: &Run,
-    prepared: &Prepared,
-    engines: &Engines,
-    controls: &Controls,
-) -> Result<Duration> {
-    run.progress.enter(Phase::Indexes);
-    let ghost = &run.names.ghost;
-    let mut session = run.ddl_session().await?;
-    session.set_limit(INDEX_BUILD_LIMIT);
-    let id = session.id();
-    let work = async {
-        let began = Instant::now();
-        if !prepared.deferred.is_empty() {
-            deferred::build(&mut session, ghost, &prepared.deferred)
-                .await
-                .doing(|| format!("build the indexes of {ghost}"))?;
-        }
-        let built_in = began.elapsed();
-        if run.settings.analyze {
-            ghost::analyze(&mut session, ghost).await?;
-        }
-        ghost::check_complete(&mut session, ghost, &prepared.ghost_complete).await?;
-        Ok(built_in)
-    };
-    let built = tokio::select! {
-        built = finish_or_kill(&run.server, id, &controls.cancel, Duration::ZERO, work) => built,
-        never = index_progress::watch(&run.server, &run.progress, id) => match never {},
-    };
-    if controls.cancel.is_cancelled() {
-        return Err(stopped());
-    }
-    let built_in = built?;
-    session.close().await;
-    engines.checkpointer.reach(Stage::Complete, Vec::new());
-    engines.checkpointer.write_now().await?;
-    Ok(built_in)
-}
-
-/// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.
-async fn carry_counter(run: &Run, alter: Option<&AlterStatement>) -> Result<()> {
-    let mut session = run.ddl_session().await?;
-    ghost::carry_auto_increment(&mut session, &run.names.original, &run.names.ghost, alter).await?;
-    session.close().await;
-    Ok(())
-}
-
-async fn cut_over(
-    run: &Run,
-    desk: &Desk,
-    engines: &Engines,
-    controls: &Controls,
-) -> Result<Swapped> {
-    run.progress.enter(Phase::CutOver);
-    let settings = &run.settings.cutover;
-    let plan = CutOverPlan {
-        budget: settings.budget,
-        attempts_max: (settings.attempts_max > 0).then_some(settings.attempts_max),
-        deadline: settings.deadline,
-        kill: match settings.kill {
-            KillBlockers::Never => KillPolicy::Never,
-            KillBlockers::Idle => KillPolicy::Idle,
-            KillBlockers::All => KillPolicy::All,
-        },
-        kill_after_attempts: settings.kill_after_attempts,
-        kill_rows_max: settings.kill_rows_max,
-        recreate_triggers: run.settings.triggers == Triggers::Recreate,
-        trigger_suffix: run.settings.trigger_suffix.clone(),
-        replicas: engines.throttle.replicas.clone(),
-        ..CutOverPlan::new(run.server.clone(), run.names.clone())
-    };
-    let swap = cutover::run(
-        &plan,
-        &*engines.rest,
-        desk.hold.clone(),
-        &run.progress,
-        &|attempt| desk.tell_attempt(attempt),
-        &controls.cancel,
-    )
-    .await
-    .doing(|| format!("swap {} and {}", run.names.original, run.names.ghost))?;
-    match swap {
-        Swap::Swapped(swapped) => {
-            run.original_is(OriginalTable::Swapped);
-            Ok(swapped)
-        }
-        Swap::NotSwapped(not) => Err(match not.reason {
-            Reason::Cancelled => stopped(),
-            Reason::Attempts(n) => Failure::new(
-                FailureKind::Interrupted,
-                format!("the table's lock was not to be had within the budget in {n} attempts"),
-            ),
-            Reason::Deadline(limit) => Failure::new(
-                FailureKind::Interrupted,
-                format!(
-                    "the table's lock was not to be had within the budget for {}",
-                    humantime::format_duration(limit)
-                ),
-            ),
-        }
-        .remedy(
-            "end the transactions that hold the table (they are named above), or allow \
-             --kill-blockers, and start the same command again: it goes on from here",
-        )),
-        Swap::Unknown { seen, cause } => Err(unknown_ownership(run, &cause, &seen)),
-    }
-}
-
-/// The catalogue does not tell which table the application uses: a message of its own.
-fn unknown_ownership(run: &Run, cause: &str, seen: &str) -> Failure {
-    run.original_is(OriginalTable::Unknown);
-    Failure::failed(format!(
-        "contact was lost during the swap ({cause}); the catalogue shows: {seen}"
-    ))
-    .remedy(
-        "look which of the tables exist: if the old table is there the swap has happened, else the \
-         original is as it was; drop nothing before that is clear",
-    )
 }

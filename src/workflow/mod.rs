@@ -2,6 +2,7 @@
 //!
 //! A story hands engines their channels and waits for them; it has no SQL of its own.
 
+mod approve;
 mod back;
 mod checkpointer;
 mod compare;
@@ -17,11 +18,14 @@ mod horizon;
 mod in_step;
 mod index_progress;
 mod index_timing;
+mod indexes;
+mod interrupted;
 mod keep;
 mod last_changes;
 mod limits;
 mod migrate;
 mod native;
+mod outcome;
 mod place;
 mod plan;
 mod prepare;
@@ -31,6 +35,7 @@ mod rehearse;
 mod repair;
 mod resume;
 mod run;
+mod swap;
 
 pub use back::{last_run, plan as plan_back};
 pub use compare::{Compared, compare};
@@ -38,6 +43,7 @@ pub use desk::FaceKind;
 pub use ending::{Ending, OriginalTable};
 pub use failover::migrate_through_failovers;
 pub use limits::apply as apply_limits;
-pub use migrate::{Outcome, migrate};
+pub use migrate::migrate;
+pub use outcome::Outcome;
 pub use plan::{Plan, plan};
 pub use run::Run;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ending::{Ending, OriginalTable};
-use super::migrate::Done;
+use super::outcome::Done;
 use super::prepare::Prepared;
 use super::run::Run;
 use crate::binlog;
