@@ -157,17 +157,7 @@ pub async fn analyze(session: &mut Session, table: &TableName) -> Result<()> {
 }
 
 async fn auto_increment(session: &mut Session, table: &TableName) -> Result<Option<u64>> {
-    // MySQL 8 serves the counter from a cache of a day's age otherwise.
-    if session
-        .server()
-        .facts()
-        .variable("information_schema_stats_expiry")
-        .is_some()
-    {
-        session
-            .execute("SET SESSION information_schema_stats_expiry = 0")
-            .await?;
-    }
+    session.want_fresh_statistics().await?;
     let found: Option<Option<u64>> = session
         .first(&format!(
             "SELECT AUTO_INCREMENT FROM information_schema.TABLES \

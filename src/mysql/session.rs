@@ -165,6 +165,19 @@ impl Session {
             .collect())
     }
 
+    /// Has `information_schema` tell sizes and counters as they are: MySQL 8 serves them from a cache of a day's
+    /// age otherwise (`information_schema_stats_expiry`).
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn want_fresh_statistics(&mut self) -> Result<()> {
+        const CACHE: &str = "information_schema_stats_expiry";
+        if self.server().facts().variable(CACHE).is_some() {
+            self.execute(&format!("SET SESSION {CACHE} = 0")).await?;
+        }
+        Ok(())
+    }
+
     /// Closes the connection politely; errors are of no interest any more.
     pub async fn close(mut self) {
         if let Some(conn) = self.conn.take() {

@@ -30,16 +30,7 @@ pub struct Space {
 /// # Errors
 /// The connection's failure.
 pub async fn space(session: &mut Session, original: &TableDefinition) -> Result<Space> {
-    if session
-        .server()
-        .facts()
-        .variable("information_schema_stats_expiry")
-        .is_some()
-    {
-        session
-            .execute("SET SESSION information_schema_stats_expiry = 0")
-            .await?;
-    }
+    session.want_fresh_statistics().await?;
     let sizes: Option<(Option<u64>, Option<u64>)> = session
         .first(&format!(
             "SELECT CAST(DATA_LENGTH AS UNSIGNED), CAST(INDEX_LENGTH AS UNSIGNED) \

@@ -21,9 +21,8 @@ use changeling::throttle::{self, Replicas, Throttle, ThrottlePlan, parse_loads};
 use changeling::time_window::{now_unix_s, parse_windows};
 use changeling::tunables::Tunables;
 
-use crate::steering::alone;
 use crate::support::wait::PATIENCE;
-use crate::support::{TestDb, TestServer, both, eventually, server};
+use crate::support::{TestDb, TestServer, alone_with_replicas, both, eventually, server};
 
 /// A throttle that runs, with heartbeats.
 struct Rig {
@@ -122,7 +121,7 @@ fn replica_of(primary: &TestServer) -> &'static TestServer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_stops_stops_the_copy_until_it_has_caught_up() {
-    let _alone = alone().await;
+    let _alone = alone_with_replicas().await;
     both(async |primary| {
         let replica = replica_of(primary);
         let words = if primary.is_mariadb() {
@@ -162,7 +161,7 @@ async fn a_replica_that_stops_stops_the_copy_until_it_has_caught_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_that_do_not_replicate_the_server_are_refused() {
-    let _alone = alone().await;
+    let _alone = alone_with_replicas().await;
     let (mysql, mariadb) = (server("mysql-primary"), server("mariadb-primary"));
     for (primary, stranger) in [(mysql, mariadb), (mariadb, mysql)] {
         let listed = |servers: &[&TestServer]| -> Vec<(String, u16)> {

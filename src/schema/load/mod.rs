@@ -28,17 +28,7 @@ pub async fn load(session: &mut Session, name: &TableName) -> Result<Option<Tabl
 }
 
 async fn load_table(session: &mut Session, name: &TableName) -> Result<Option<TableDefinition>> {
-    // MySQL 8 serves AUTO_INCREMENT and sizes from a cache of a day's age otherwise.
-    if session
-        .server()
-        .facts()
-        .variable("information_schema_stats_expiry")
-        .is_some()
-    {
-        session
-            .execute("SET SESSION information_schema_stats_expiry = 0")
-            .await?;
-    }
+    session.want_fresh_statistics().await?;
     let tables = rows::select(
         session,
         &format!(

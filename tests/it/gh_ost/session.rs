@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 
 use super::{gh_ost, table};
-use crate::support::{Live, TestDb, TestServer, both, eventually, server};
+use crate::support::{Live, TestDb, TestServer, alone_with_replicas, both, eventually, server};
 
 /// A folder of the test's own.
 struct Folder(PathBuf);
@@ -460,6 +460,7 @@ async fn critical_load_ends_or_hibernates() {
 /// Replication stops, the tables are swapped and swapped back, both are left for comparison.
 #[tokio::test]
 async fn there_and_back_on_a_replica() {
+    let _alone = alone_with_replicas().await;
     both(async |primary| {
         let replica = server(if primary.is_mariadb() {
             "mariadb-replica"

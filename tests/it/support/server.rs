@@ -46,6 +46,12 @@ pub fn server(name: &'static str) -> &'static TestServer {
     })
 }
 
+/// Tests that stop a replica, or need one that nobody stops, run one after the other: they share it.
+pub async fn alone_with_replicas() -> tokio::sync::MutexGuard<'static, ()> {
+    static REPLICAS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    REPLICAS.lock().await
+}
+
 /// Runs `test` on the primary of each flavour, one after the other.
 pub async fn both(test: impl AsyncFn(&'static TestServer)) {
     for (flavour, name) in [("mysql", "mysql-primary"), ("mariadb", "mariadb-primary")] {

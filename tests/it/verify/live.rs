@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::wait::PATIENCE;
-use crate::support::{Client, Program, TestDb, both, eventually, server};
+use crate::support::{Client, Program, TestDb, alone_with_replicas, both, eventually, server};
 
 async fn filled(db: &TestDb, table: &str) {
     let rows: Vec<String> = (0..500).map(|n| format!("({n}, 'v{n}')")).collect();
@@ -43,6 +43,7 @@ async fn a_table_that_follows_another_is_equal_a_moment_later() {
 
 #[tokio::test]
 async fn a_replica_that_is_behind_is_waited_for() {
+    let _alone = alone_with_replicas().await;
     both(async |primary| {
         let replica = server(if primary.is_mariadb() {
             "mariadb-replica"
