@@ -102,24 +102,6 @@ impl CopyWork {
         Ok((outcome, began.elapsed()))
     }
 
-    /// A range of one row as that very key: a locking read of a range also locks the row behind it for a
-    /// moment, and so would wait for it while holding this one.
-    async fn single(&self, session: &mut Session, chunk: &Chunk) -> Result<Option<Chunk>> {
-        let table = Keyed {
-            table: &self.plan.original.name,
-            key: &self.plan.key,
-            side: Side::Source,
-        };
-        let (lower, upper) = bounds::ends(chunk);
-        let first = table.key_at(session, lower, upper, 0).await?;
-        Ok(first.map(|key| Chunk {
-            lower: Some(key.clone()),
-            upper: Some(key),
-            upper_included: true,
-            ..chunk.clone()
-        }))
-    }
-
     fn lock_rows(&self, chunk: &Chunk, locking: &str) -> String {
         let table = Keyed {
             table: &self.plan.original.name,
@@ -220,6 +202,12 @@ impl ChunkWork for CopyWork {
         prepare(session, self.plan.compress).await
     }
 
+    /// A locking read of a range also locks the row behind it for a moment, and so would wait for it while
+    /// holding this one. Rows that come into the range meanwhile come by replay.
+    fn by_single_keys(&self) -> bool {
+        true
+    }
+
     async fn work(&self, session: &mut Session, chunk: &Chunk, patient: bool) -> Result<Worked> {
         let what = || {
             format!(
@@ -232,11 +220,6 @@ impl ChunkWork for CopyWork {
             CopyMode::LockFree => Some(self.open(session, chunk).await?),
             CopyMode::Locking => None,
         };
-        let single = match patient {
-            true => self.single(session, chunk).await?,
-            false => None,
-        };
-        let chunk = single.as_ref().unwrap_or(chunk);
         let result = match self.insert(session, chunk, patient).await {
             Ok(inserted) => self.settle(session, chunk, inserted).await,
             Err(failure) => Err(failure),

@@ -151,6 +151,9 @@ pub(super) fn difference(plan: &VerifyPlan, named: &[String]) -> Failure {
 
 /// The last word on one row: with the original's row locked nothing can change, and all that was changed
 /// before is applied. What is different, in words; `None` if nothing is.
+///
+/// REPEATABLE READ, since there a locking read that finds no row locks the gap, so that none comes into it
+/// meanwhile whose change is still to come.
 async fn look_under_lock(
     plan: &VerifyPlan,
     look: &mut Look<'_>,
@@ -162,6 +165,9 @@ async fn look_under_lock(
     };
     let mut agreeing = 0;
     for _ in 0..LOCKED_LOOKS {
+        look.source
+            .execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            .await?;
         look.source.execute("START TRANSACTION").await?;
         let looked = locked_look(plan, look, suspect).await;
         let ended = look.source.execute("COMMIT").await;

@@ -76,6 +76,12 @@ pub trait ChunkWork: Send + Sync + 'static {
     /// Prepares a session that was just opened.
     fn prepare(&self, session: &mut Session) -> impl Future<Output = Result<()>> + Send;
 
+    /// Whether a piece of one row is to be that very key ([`chunker::Keyed::cut_first`]): for work that is
+    /// about rows that are there. Other work must see that nothing else is in the range.
+    fn by_single_keys(&self) -> bool {
+        false
+    }
+
     /// Does one chunk, or a piece of one. Must leave the session without an open transaction, also
     /// when it fails. `patient`: the chunk has been refused for locks before and is as small as it can
     /// be, so waiting for a lock is right.

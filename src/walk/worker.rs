@@ -176,6 +176,7 @@ impl<W: ChunkWork> Worker<W> {
         };
         let (piece, left) = match rest.limit {
             None => (rest.left.clone(), None),
+            Some(1) if self.work.by_single_keys() => table.cut_first(session, &rest.left).await?,
             Some(rows) => table.cut(session, &rest.left, rows).await?,
         };
         let id = session.id();

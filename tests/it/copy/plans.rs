@@ -1,7 +1,9 @@
 //! Ranges of the key are read as ranges: the server reads the rows of a chunk and no others.
 
 use changeling::chunk::Chunk;
+use changeling::key::Key;
 use changeling::mysql::{Purpose, Session};
+use changeling::row::Cell;
 use changeling::walk::Side;
 use changeling::walk::bounds::{self, ends};
 use changeling::walk::chunker::Keyed;
@@ -125,6 +127,52 @@ async fn check_range(session: &mut Session, tables: &Tables, from: u64, rows: u6
     for query in [bound_query, chunk_query] {
         check_plan(session, tables, &query).await;
     }
+}
+
+/// One row at a time covers every row that was there, also where rows come in before it.
+#[tokio::test]
+async fn single_rows_cover_a_range() {
+    both(async |server| {
+        let db = TestDb::create(server, "singly").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL DEFAULT 0)")
+            .await;
+        let tables = Tables::new(&db, "").await;
+        let mut session = tables.server.session(Purpose::Copy).await.unwrap();
+        let table = Keyed {
+            table: &tables.original.name,
+            key: &tables.key,
+            side: Side::Source,
+        };
+        let key = |id| Key(vec![Cell::Int(id)]);
+        let whole = Chunk {
+            number: 0,
+            lower: None,
+            upper: Some(key(90)),
+            upper_included: false,
+            rows_expected: 3,
+        };
+        let (piece, left) = table.cut_first(&mut session, &whole).await.unwrap();
+        assert_eq!((piece, left), (whole.clone(), None), "no row");
+        db.sql("INSERT INTO t (id) VALUES (20), (30), (90)").await;
+        let (piece, left) = table.cut_first(&mut session, &whole).await.unwrap();
+        assert_eq!(
+            (&piece.lower, &piece.upper),
+            (&Some(key(20)), &Some(key(20)))
+        );
+        assert!(piece.upper_included);
+        // What comes in now has changes of its own; the rows that were there keep their places.
+        db.sql("INSERT INTO t (id) VALUES (10), (25), (27)").await;
+        let left = left.expect("another row");
+        assert_eq!((&left.lower, &left.upper), (&Some(key(30)), &whole.upper));
+        assert_eq!(left.rows_expected, 2);
+        let (piece, left) = table.cut_first(&mut session, &left).await.unwrap();
+        assert_eq!(
+            (&piece.lower, &piece.upper),
+            (&Some(key(30)), &Some(key(30)))
+        );
+        assert_eq!(left, None);
+    })
+    .await;
 }
 
 /// How many rows the storage engine handed out: at most one more for each range of the index.

@@ -1,6 +1,7 @@
 //! A network between the program and a server, which can fail.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,8 @@ use super::server::TestServer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     Passes,
+    /// Everything takes so long, each way.
+    Slow(Duration),
     /// Nothing gets through, and nobody is told.
     Frozen,
     /// Connections are broken, and new ones too.
@@ -110,7 +113,7 @@ async fn one_way(
                 }
                 continue;
             }
-            Network::Passes => tokio::select! {
+            Network::Passes | Network::Slow(_) => tokio::select! {
                 read = from.read(&mut buffer) => read,
                 changed = state.changed() => match changed {
                     Ok(()) => continue,
@@ -119,6 +122,9 @@ async fn one_way(
             },
         };
         let Ok(count @ 1..) = read else { return };
+        if let Network::Slow(delay) = now {
+            tokio::time::sleep(delay).await;
+        }
         // What came just before the network froze may still get through.
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use changeling::failure::FailureKind;
+use changeling::mysql::{ConnectOptions, Server, SslMode};
 use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
 
 use super::setup::{Replaying, plan, verify_with};
 use crate::copy::setup::Tables;
+use crate::support::proxy::{Network, Proxy};
 use crate::support::{TestDb, both};
 
 async fn tables(db: &TestDb) -> Tables {
@@ -76,6 +79,60 @@ async fn a_lost_change_is_a_difference_however_often_replay_settles() {
             failure.to_string().ends_with("differ: id=100 (v)"),
             "{failure}"
         );
+    })
+    .await;
+}
+
+/// Each time when it is locked for a last look the row has just gone, and comes back while its going is
+/// applied: it is never in the ghost when it is looked at, and yet no difference. The network is slow, so
+/// that between two statements there is time to go.
+#[tokio::test]
+async fn a_row_that_comes_and_goes_is_no_difference() {
+    /// Each way. A look has read the original after seven of them at most, and the lock is asked for after
+    /// eleven at least.
+    const DELAY: Duration = Duration::from_millis(50);
+    both(async |server| {
+        let db = TestDb::create(server, "comes_and_goes").await;
+        let tables = tables(&db).await;
+        let proxy = Proxy::to(server).await;
+        let options = ConnectOptions {
+            ssl_mode: SslMode::Disabled,
+            ..proxy.server(server).options()
+        };
+        let tables = Tables {
+            server: Server::connect(options).await.unwrap(),
+            ..tables
+        };
+        let application = Arc::new(db.connect().await);
+        application
+            .sql("SET SESSION innodb_lock_wait_timeout = 1")
+            .await;
+        let refused = Arc::new(AtomicUsize::new(0));
+        let count = refused.clone();
+        let going = Arc::new(Mutex::new(tokio::spawn(async {})));
+        let settle = Replaying(move |_| -> BoxFuture<'static, bool> {
+            let (application, count) = (application.clone(), count.clone());
+            let going = going.clone();
+            Box::pin(async move {
+                let mut going = going.lock().await;
+                (&mut *going).await.unwrap();
+                let there = application.try_sql("REPLACE INTO t VALUES (5000, 0)").await;
+                if there.is_err() {
+                    // The look holds the gap.
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+                *going = tokio::spawn(async move {
+                    tokio::time::sleep(9 * DELAY).await;
+                    application.sql("DELETE FROM t WHERE id = 5000").await;
+                });
+                true
+            })
+        });
+        db.sql("INSERT INTO t VALUES (5000, 0)").await;
+        proxy.set(Network::Slow(DELAY));
+        let verified = verify_with(plan(&tables, Arc::new(settle)), 2000).await;
+        verified.unwrap();
+        assert_eq!(refused.load(Ordering::SeqCst), 1, "looks under a lock");
     })
     .await;
 }
