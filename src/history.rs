@@ -3,6 +3,7 @@
 //! A revert needs from it what nothing else keeps: where in the binlog the swap was, what the old table
 //! is called, and which column came from which. The row is written when a run begins, when it is about to
 //! swap (under the lock: a run that dies right after its swap can still be taken back) and when it ends.
+//! A run that leaves the ALTER to the server has one too, for people.
 
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub enum State {
     Swapping,
     /// The table has its other definition.
     Swapped,
+    /// The server has altered the table itself; there is no old table.
+    Altered,
     /// It stopped and can be gone on with.
     Stopped,
     /// It ended without a swap.
@@ -60,10 +63,11 @@ impl Kind {
 }
 
 impl State {
-    const ALL: [State; 5] = [
+    const ALL: [State; 6] = [
         State::Running,
         State::Swapping,
         State::Swapped,
+        State::Altered,
         State::Stopped,
         State::Failed,
     ];
@@ -74,6 +78,7 @@ impl State {
             State::Running => "running",
             State::Swapping => "swapping",
             State::Swapped => "swapped",
+            State::Altered => "altered",
             State::Stopped => "stopped",
             State::Failed => "failed",
         }
@@ -111,7 +116,7 @@ pub struct Entry {
     pub program: String,
     /// When it began, UTC.
     pub started_at: String,
-    /// When it swapped, UTC.
+    /// When the table got its other definition, UTC.
     pub swapped_at: Option<String>,
     /// When it ended, UTC.
     pub ended_at: Option<String>,
@@ -129,9 +134,9 @@ pub struct Entry {
     pub start_coordinates: String,
     /// Where in the binlog the swap was: all before is of the old table, all after of the new one.
     pub swap_coordinates: Option<String>,
-    /// What the table that was replaced is called.
+    /// What the table that was replaced is called; empty where the server altered it itself.
     pub old_table: String,
-    /// What the table that took its place was called.
+    /// What the table that took its place was called; empty likewise.
     pub ghost_table: String,
     /// SHOW CREATE TABLE before.
     pub old_definition: String,
@@ -187,6 +192,10 @@ pub struct Change {
     pub swap: Option<String>,
     /// What the old table is called.
     pub old_table: Option<String>,
+    /// What the ghost table is called.
+    pub ghost_table: Option<String>,
+    /// The definition that the table gets.
+    pub new_definition: Option<String>,
     /// How far the old table is in step.
     pub way_back: Option<WayBack>,
     /// Whether it swaps now.
@@ -300,6 +309,8 @@ pub async fn change(
     text("verification", &change.verification);
     text("swap_coordinates", &change.swap);
     text("old_table", &change.old_table);
+    text("ghost_table", &change.ghost_table);
+    text("new_definition", &change.new_definition);
     text("way_back", &change.way_back.as_ref().map(json).transpose()?);
     if let Some((copied, changes, verified)) = change.counts {
         set.push(format!(

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::connection::ConnectionArgs;
 use crate::failure::{Failure, Result};
-use crate::history::{self, Entry};
+use crate::history::{self, Entry, State};
 use crate::mysql::{Purpose, Server};
 use crate::observe::text::grouped;
 
@@ -108,17 +108,21 @@ fn show(run: &Shown) {
         entry.account, entry.host, entry.program
     );
     let or_not = |time: &Option<String>| time.clone().unwrap_or_else(|| "not".to_string());
+    let by_server = entry.state == State::Altered;
     println!(
-        "  started {}, swapped {}, ended {} (UTC)",
+        "  started {}, {} {}, ended {} (UTC)",
         entry.started_at,
+        if by_server { "altered" } else { "swapped" },
         or_not(&entry.swapped_at),
         or_not(&entry.ended_at)
     );
-    println!(
-        "  {} rows copied, {} changes replayed",
-        grouped(entry.rows_copied),
-        grouped(entry.changes)
-    );
+    if !by_server {
+        println!(
+            "  {} rows copied, {} changes replayed",
+            grouped(entry.rows_copied),
+            grouped(entry.changes)
+        );
+    }
     if let Some(verification) = &entry.verification {
         println!("  verified: {verification}");
     }

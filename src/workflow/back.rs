@@ -130,6 +130,9 @@ async fn choose(
             State::Swapped => true,
             // It was killed, before or after.
             State::Swapping => exists(session, &original.sibling(&run.old_table)).await?,
+            // One before it can be taken back if it is asked for and the table is again as it left it.
+            State::Altered if which.id.is_some_and(|id| id != run.id) => false,
+            State::Altered => return Err(nothing_to_go_back_to(original, &run)),
             State::Running | State::Stopped | State::Failed => false,
         };
         if swapped {
@@ -170,6 +173,21 @@ async fn choose(
         .remedy("write the reverse ALTER and run it as a migration"));
     }
     Ok(last)
+}
+
+fn nothing_to_go_back_to(original: &TableName, run: &Entry) -> Failure {
+    refused(format!(
+        "the last run of {original}, run {} (`{}`), was {}: it copied nothing and left no old table to go \
+         back to",
+        run.id,
+        run.statement,
+        run.result.as_deref().unwrap_or("done by the server itself")
+    ))
+    .remedy(
+        "write the reverse ALTER and run it as a migration; where a way back may be needed, migrate with \
+         --native=never or --keep-revertible. A run before this one can be named by --run-id, if the table \
+         is again as that has left it",
+    )
 }
 
 /// What the table will be called that is taken out of use: a name that no earlier run has left.

@@ -113,9 +113,11 @@ async fn at_the_desk(run: &Arc<Run>, desk: &Desk) -> std::result::Result<Done, (
             });
         }
         Err(failure) => {
-            approved.lock.release().await;
             desk.announce_failure(&failure).await;
-            return finish::clean_up(run, Err(failure)).await;
+            let outcome = finish::clean_up(run, Err(failure)).await;
+            run.record.end(run, &outcome).await;
+            approved.lock.release().await;
+            return outcome;
         }
     }
     let mut group = Supervisor::new(&run.stop);
@@ -197,7 +199,8 @@ async fn before_the_ghost(
     if run.settings.extent != Extent::Migration {
         return Ok(None);
     }
-    let way = native::try_first(run, desk, alter, native.as_deref()).await?;
+    let original = &approved.original;
+    let way = native::try_first(run, desk, original, alter, native.as_deref()).await?;
     match (against_ghost, way) {
         (Some(refusal), None) => Err(refusal.clone()),
         (_, way) => Ok(way),

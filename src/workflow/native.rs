@@ -6,6 +6,7 @@ use crate::alter::{AlterStatement, ClauseKind, NativeAnswer, NativeWay};
 use crate::cutover::{self, NativeEnd, NativePlan};
 use crate::failure::{Context, Result};
 use crate::progress::Phase;
+use crate::schema::TableDefinition;
 use crate::settings::NativeSetting;
 
 /// After so many attempts the ghost table is the better way: it waits for the same lock only once, at its
@@ -66,6 +67,7 @@ pub fn choose(
 pub async fn try_first(
     run: &Run,
     desk: &Desk,
+    table: &TableDefinition,
     alter: &AlterStatement,
     answer: Option<&NativeAnswer>,
 ) -> Result<Option<NativeWay>> {
@@ -85,6 +87,7 @@ pub async fn try_first(
     tracing::info!(event = "native_way", "by the server's own ALTER: {way}");
     desk.announce_native().await?;
     run.progress.enter(Phase::Native);
+    run.record.begin_native(run, table, alter).await;
     let settings = &run.settings.cutover;
     let attempts_max = match settings.attempts_max {
         0 => ATTEMPTS_MAX,
@@ -107,7 +110,10 @@ pub async fn try_first(
     .await
     .doing(|| format!("alter {original} in place"))?;
     match end {
-        NativeEnd::Altered => Ok(Some(way)),
+        NativeEnd::Altered => {
+            run.record.altered(way, original).await;
+            Ok(Some(way))
+        }
         NativeEnd::NoLock { attempts } => not(&format!(
             "the lock for the server's own ALTER was not to be had in {attempts} attempt(s)"
         )),

@@ -164,7 +164,8 @@ pub async fn check_key_has_no_null(run: &Run, prepared: &Prepared) -> Result<()>
     }
 }
 
-fn moves_of(alter: &AlterStatement, drop_renamed: bool) -> ColumnMoves {
+/// Which column goes where; a renamed one may count as dropped and added anew.
+pub(super) fn moves_of(alter: &AlterStatement, drop_renamed: bool) -> ColumnMoves {
     let mut moves = alter.column_moves();
     if drop_renamed {
         for (old, new) in std::mem::take(&mut moves.renamed) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::ending::{Ending, OriginalTable};
 use super::outcome::Done;
-use super::prepare::Prepared;
+use super::prepare::{self, Prepared};
 use super::run::Run;
+use crate::alter::{AlterStatement, NativeWay};
 use crate::binlog;
 use crate::coordinates::Coordinates;
 use crate::failure::{Failure, Result};
@@ -15,6 +16,7 @@ use crate::history::{self, Beginning, Change, Kind, State, WayBack};
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::TableName;
 use crate::observe::Verification;
+use crate::schema::{self, ColumnMoves, TableDefinition};
 use crate::settings::Extent;
 
 /// How long the row may take that is written while the original is locked: it stands to be lost, with a
@@ -80,8 +82,7 @@ impl Record {
 
     /// Begins a row, or goes on with the interrupted run's.
     pub async fn begin(&self, run: &Run, prepared: &Prepared, start: &Coordinates) {
-        // A rehearsal leaves nothing.
-        if run.settings.extent != Extent::Migration || !run.settings.history {
+        if !is_wanted(run) {
             return;
         }
         let known = prepared.resumed.as_ref().and_then(|found| found.history);
@@ -94,27 +95,80 @@ impl Record {
             .await;
             return;
         }
-        let reverts = run.back.as_ref().map(|back| back.entry.id);
-        let beginning = Beginning {
-            table: run.names.original.table.clone(),
-            kind: match reverts {
-                Some(_) => Kind::Revert,
-                None => Kind::Migrate,
-            },
+        if self.id().is_some() {
+            // The server's own way was tried before.
+            self.write(Change {
+                new_definition: Some(prepared.ghost_complete.clone()),
+                ..Change::default()
+            })
+            .await;
+            return;
+        }
+        *self.later() = Some(Beginning {
             statement: prepared.statement.clone(),
-            host: host(),
-            start: start.clone(),
-            old_table: run.names.old.table.clone(),
-            ghost_table: run.names.ghost.table.clone(),
-            old_definition: prepared.original.create_statement.clone(),
             new_definition: prepared.ghost_complete.clone(),
-            moves: prepared.moves.clone(),
-            reverts,
-        };
-        *self.later() = Some(beginning);
+            ..beginning(run, &prepared.original, prepared.moves.clone(), start)
+        });
         if !self.defers {
             self.begin_now().await;
         }
+    }
+
+    /// Begins a row before the server is asked to alter the table itself.
+    pub async fn begin_native(
+        &self,
+        run: &Run,
+        original: &TableDefinition,
+        statement: &AlterStatement,
+    ) {
+        if !is_wanted(run) {
+            return;
+        }
+        let start = async {
+            let mut session = self.server.session(Purpose::Monitor).await?;
+            let start = binlog::current_coordinates(&mut session).await?;
+            session.close().await;
+            Ok(start)
+        };
+        match start.await {
+            Ok(start) => {
+                let moves = prepare::moves_of(statement, run.settings.drop_renamed);
+                *self.later() = Some(Beginning {
+                    statement: statement.clauses_sql(),
+                    ..beginning(run, original, moves, &start)
+                });
+                self.begin_now().await;
+            }
+            Err(failure) => self.unwritten(&failure),
+        }
+    }
+
+    /// The server has altered the table itself; nothing is left to go back to.
+    pub async fn altered(&self, way: NativeWay, original: &TableName) {
+        if self.id().is_none() {
+            return;
+        }
+        let definition = async {
+            let mut session = self.server.session(Purpose::Monitor).await?;
+            let now = schema::load(&mut session, original).await?;
+            session.close().await;
+            Ok(now.map(|table| table.create_statement))
+        };
+        let new_definition = match definition.await {
+            Ok(definition) => definition,
+            Err(failure) => return self.unwritten(&failure),
+        };
+        self.write(Change {
+            state: Some(State::Altered),
+            result: Some(format!("done, by the server itself: {way}")),
+            new_definition,
+            old_table: Some(String::new()),
+            ghost_table: Some(String::new()),
+            swaps_now: true,
+            ends_now: true,
+            ..Change::default()
+        })
+        .await;
     }
 
     fn later(&self) -> MutexGuard<'_, Option<Beginning>> {
@@ -274,6 +328,37 @@ impl Record {
             "the run's row in {} could not be written, without which it cannot be reverted: {failure}",
             self.table
         );
+    }
+}
+
+/// A rehearsal leaves nothing.
+fn is_wanted(run: &Run) -> bool {
+    run.settings.extent == Extent::Migration && run.settings.history
+}
+
+/// What is known of every run. Until it has a ghost the new definition is the old one.
+fn beginning(
+    run: &Run,
+    original: &TableDefinition,
+    moves: ColumnMoves,
+    start: &Coordinates,
+) -> Beginning {
+    let reverts = run.back.as_ref().map(|back| back.entry.id);
+    Beginning {
+        table: run.names.original.table.clone(),
+        kind: match reverts {
+            Some(_) => Kind::Revert,
+            None => Kind::Migrate,
+        },
+        statement: String::new(),
+        host: host(),
+        start: start.clone(),
+        old_table: run.names.old.table.clone(),
+        ghost_table: run.names.ghost.table.clone(),
+        old_definition: original.create_statement.clone(),
+        new_definition: original.create_statement.clone(),
+        moves,
+        reverts,
     }
 }
 

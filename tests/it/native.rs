@@ -191,6 +191,92 @@ async fn hooks_and_the_operator_are_asked() {
     .await;
 }
 
+/// Who did it, when, what and how it ended is kept, and the way back says why there is none.
+#[tokio::test]
+async fn the_history_tells_of_it_and_revert_why_there_is_no_way_back() {
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        table(&db).await;
+        let alters = [("never", "ADD COLUMN c INT"), ("auto", "ADD COLUMN d INT")];
+        for (native, clauses) in alters {
+            migrate(server, &db, native, clauses)
+                .run()
+                .await
+                .expect_code(0);
+        }
+        let database = format!("--database={}", db.name);
+        let json = Program::on(server, "history", [database.as_str(), "--format=json"]);
+        let json = json.run().await.expect_code(0).stdout;
+        let runs: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let [native, ghost] = runs.as_array().unwrap().as_slice() else {
+            panic!("two runs: {runs}");
+        };
+        assert_eq!(ghost["state"], "swapped");
+        assert_eq!(native["kind"], "migrate");
+        assert_eq!(native["state"], "altered");
+        assert_eq!(native["statement"], "ADD COLUMN d INT");
+        assert_eq!(native["result"], "done, by the server itself: INSTANT");
+        assert_eq!(native["old_table"], "");
+        for field in ["account", "host", "started_at", "swapped_at", "ended_at"] {
+            assert!(
+                !native[field].as_str().unwrap().is_empty(),
+                "{field}: {native}"
+            );
+        }
+        let definition = |field: &str| native[field].as_str().unwrap().contains("`d` int");
+        assert!(
+            definition("new_definition") && !definition("old_definition"),
+            "{native}"
+        );
+        let text = Program::on(server, "history", [&database]).run().await;
+        let text = text.expect_code(0).stdout;
+        assert!(text.contains("migrate, altered\n"), "{text}");
+        assert!(
+            text.contains("result: done, by the server itself: INSTANT"),
+            "{text}"
+        );
+
+        let table = format!("{}.t", db.name);
+        let refused = Program::on(server, "revert", [&table]).run().await;
+        refused
+            .expect_code(3)
+            .expect_text("was done, by the server itself: INSTANT")
+            .expect_text("write the reverse ALTER");
+        // The run before it is named, but the table is not as it left it …
+        let first = format!("--run-id={}", ghost["id"]);
+        let named = [table.as_str(), &first];
+        let refused = Program::on(server, "revert", named).run().await;
+        refused
+            .expect_code(3)
+            .expect_text("is not as run 1 has left it");
+        // … and a run that tried it and then took the ghost table has one row.
+        db.sql("DROP TABLE _t_del").await;
+        let holder = db.connect().await;
+        holder.sql("BEGIN").await;
+        holder.rows::<(i32,)>("SELECT id FROM t").await;
+        let arguments = ["--cut-over-attempts=1", "--cut-over-budget=300ms"];
+        let mut live = migrate(server, &db, "auto", "ADD COLUMN e INT")
+            .args(arguments)
+            .spawn();
+        live.printed("was not to be had in 1 attempt(s)").await;
+        holder.sql("COMMIT").await;
+        live.wait().await.expect_code(0);
+        let rows: Vec<(u32, String, String, String)> = db
+            .rows("SELECT id, state, old_table, ghost_table FROM _changeling_history ORDER BY id")
+            .await;
+        let [.., (3, state, old, ghost)] = rows.as_slice() else {
+            panic!("one row a run: {rows:?}");
+        };
+        assert_eq!((state.as_str(), ghost.as_str()), ("swapped", "_t_gho"));
+        assert!(!old.is_empty());
+        let seen: String = db
+            .one("SELECT new_definition FROM _changeling_history WHERE id = 3")
+            .await;
+        assert!(seen.contains("`e` int"), "{seen}");
+    })
+    .await;
+}
+
 /// MySQL counts INSTANT changes of columns and takes a limited number; the ghost table begins anew.
 #[tokio::test]
 async fn without_a_row_version_left_the_table_is_rebuilt() {
