@@ -18,7 +18,19 @@ pub struct GtidSource {
     pub tag: String,
 }
 
-/// A set of MySQL GTIDs as disjoint, ascending, half-open intervals a source.
+/// A set of MySQL GTIDs, read from and written as the server writes it.
+///
+/// ```
+/// use changeling::coordinates::GtidSet;
+/// let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+/// let executed: GtidSet = format!("{uuid}:1-5:7").parse()?;
+/// let received: GtidSet = format!("{uuid}:4-7").parse()?;
+/// assert!(!executed.contains(&received));
+/// assert_eq!(received.difference(&executed).to_string(), format!("{uuid}:6"));
+/// # Ok::<(), changeling::failure::Failure>(())
+/// ```
+///
+/// Inside: disjoint, ascending, half-open intervals a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GtidSet {
     intervals: BTreeMap<GtidSource, Vec<(u64, u64)>>,
@@ -177,6 +189,14 @@ impl FromStr for GtidSet {
 }
 
 /// MariaDB's GTID position: for each replication domain the last GTID (`0-1-100,1-5-3`).
+///
+/// ```
+/// use changeling::coordinates::MariaGtids;
+/// let replica: MariaGtids = "0-1-100,1-5-3".parse()?;
+/// assert!(replica.contains(&"0-2-99".parse()?));
+/// assert!(!replica.contains(&"2-1-1".parse()?));
+/// # Ok::<(), changeling::failure::Failure>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MariaGtids(pub BTreeMap<u32, (u32, u64)>);
 

@@ -16,6 +16,15 @@ pub struct Key(pub Vec<Cell>);
 impl Key {
     /// Compares column by column in the direction of the index (`true` = descending). `None` where a
     /// kind has no order in memory.
+    ///
+    /// ```
+    /// use std::cmp::Ordering;
+    /// use changeling::{key::Key, row::Cell};
+    /// let key = |a, b| Key(vec![Cell::Int(a), Cell::Int(b)]);
+    /// assert_eq!(key(1, 2).compare(&key(1, 3), &[]), Some(Ordering::Less));
+    /// assert_eq!(key(1, 2).compare(&key(1, 3), &[false, true]), Some(Ordering::Greater));
+    /// assert_eq!(key(1, 2).compare(&Key(vec![Cell::Null]), &[]), None);
+    /// ```
     pub fn compare(&self, other: &Key, descending: &[bool]) -> Option<Ordering> {
         for (index, (a, b)) in self.0.iter().zip(&other.0).enumerate() {
             let mut order = a.compare(b)?;
@@ -40,6 +49,12 @@ impl Key {
 
 impl Key {
     /// Compact bytes that identify the key: equal keys, equal bytes; what windows are keyed by.
+    ///
+    /// ```
+    /// use changeling::{key::Key, row::Cell};
+    /// let key = Key(vec![Cell::UInt(7), Cell::Bytes(b"x".to_vec())]);
+    /// assert_eq!(Key::from_bytes(&key.to_bytes()), Some(key));
+    /// ```
     pub fn to_bytes(&self) -> Box<[u8]> {
         let mut out = Vec::with_capacity(self.0.len() * 9);
         for cell in &self.0 {

@@ -58,6 +58,16 @@ impl Names {
     /// The names for a table. `base` replaces the table's own name in the helper tables' names
     /// (gh-ost's `--force-table-names`); `old_stamp` goes into the old table's name
     /// (gh-ost's `--timestamp-old-table`: `_t_20261128130000_del`).
+    ///
+    /// ```
+    /// use changeling::names::{Names, TableName};
+    /// let names = Names::new(&TableName::new("shop", "orders"), None, None);
+    /// assert_eq!(names.ghost, TableName::new("shop", "_orders_gho"));
+    /// assert_eq!(names.old.table, "_orders_del");
+    /// // A name that is too long for that is cut.
+    /// let long = Names::new(&TableName::new("shop", "x".repeat(64)), None, None);
+    /// assert_eq!(long.ghost.table.len(), 64);
+    /// ```
     pub fn new(original: &TableName, base: Option<&str>, old_stamp: Option<&str>) -> Names {
         let base = base.unwrap_or(&original.table);
         let old_suffix = match old_stamp {

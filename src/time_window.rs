@@ -102,6 +102,17 @@ pub fn opens_in_s(windows: &[Window], unix_s: u64) -> Option<u64> {
 
 /// Windows separated by commas; none for an empty text.
 ///
+/// ```
+/// use changeling::time_window::{any_open, opens_in_s, parse_windows};
+/// let windows = parse_windows("Mon-Fri 22:00-06:00, Sun 12:00-13:00")?;
+/// const HOUR: u64 = 3600;
+/// // 1970 began on a Thursday. Saturday's night belongs to Friday, on which it began.
+/// assert!(any_open(&windows, 2 * 24 * HOUR + 5 * HOUR));
+/// assert!(!any_open(&windows, 3 * 24 * HOUR + 5 * HOUR));
+/// assert_eq!(opens_in_s(&windows, 3 * 24 * HOUR + 5 * HOUR), Some(7 * HOUR));
+/// # Ok::<(), changeling::failure::Failure>(())
+/// ```
+///
 /// # Errors
 /// Usage, with the part that is no window.
 pub fn parse_windows(text: &str) -> Result<Vec<Window>> {

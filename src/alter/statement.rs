@@ -36,6 +36,17 @@ pub struct Clause {
 impl AlterStatement {
     /// Parses a text in the usual dialect.
     ///
+    /// ```
+    /// use changeling::alter::{AlterStatement, ClauseKind};
+    /// let alter = AlterStatement::parse("ALTER TABLE shop.t ADD c ENUM('a,b') /* why */, DROP `d`")?;
+    /// assert_eq!(alter.table, Some((Some("shop".into()), "t".into())));
+    /// let kinds: Vec<_> = alter.kinds().collect();
+    /// assert_eq!(kinds[1], &ClauseKind::DropColumn { name: "d".into() });
+    /// // What the meaning of the split hangs on is refused.
+    /// assert!(AlterStatement::parse("ADD c INT; DROP TABLE t").is_err());
+    /// # Ok::<(), changeling::failure::Failure>(())
+    /// ```
+    ///
     /// # Errors
     /// [`AlterStatement::parse_in`].
     pub fn parse(text: &str) -> Result<AlterStatement> {
@@ -87,6 +98,15 @@ impl AlterStatement {
 
     /// The statement for a table with these ALGORITHM and LOCK clauses in place of its own; `None` if
     /// it has nothing else.
+    ///
+    /// ```
+    /// use changeling::{alter::AlterStatement, names::TableName};
+    /// let alter = AlterStatement::parse("ADD c INT, LOCK=SHARED")?;
+    /// let sql = alter.sql_with(&TableName::new("shop", "t"), "ALGORITHM=INSTANT");
+    /// let expect = "/* changeling */ ALTER TABLE `shop`.`t` ALGORITHM=INSTANT, ADD c INT";
+    /// assert_eq!(sql.as_deref(), Some(expect));
+    /// # Ok::<(), changeling::failure::Failure>(())
+    /// ```
     pub fn sql_with(&self, table: &TableName, modifiers: &str) -> Option<String> {
         let clauses: Vec<&Clause> = self
             .clauses

@@ -118,6 +118,14 @@ fn every_rule_is_documented() {
     let (_, listed) = run(&["--list-rules"]);
     let page =
         std::fs::read_to_string(format!("{}/docs/lint.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    // And nothing else is, in the same order.
+    let (_, table) = page.split_once("## Rules").unwrap();
+    let documented: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let known: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(documented, known);
     for rule in RULES {
         assert!(listed.contains(rule.id) && listed.contains(rule.why));
         let row = format!(

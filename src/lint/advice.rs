@@ -3,6 +3,7 @@
 use super::Remark;
 use super::catalogue::Table;
 use super::rules;
+use crate::mysql::quote::shown;
 
 /// The command that makes a change without blocking anybody.
 pub(super) fn migrate(table: &Table, clauses: &str) -> String {
@@ -46,8 +47,9 @@ pub(super) fn drop_index(table: &Table, index: &str, line: usize) -> Remark {
     )
     .instead([
         format!(
-            "hide it first: ALTER TABLE {} ALTER INDEX {index} INVISIBLE (MariaDB: IGNORED)",
-            table.sql()
+            "hide it first: ALTER TABLE {} ALTER INDEX {} INVISIBLE (MariaDB: IGNORED)",
+            table.sql(),
+            shown(index)
         ),
         "drop it when no query has become slow for some days".to_string(),
     ])

@@ -7,6 +7,7 @@ use super::definition::{Column, Generated, TypeChange, columns_of_clause, compar
 use super::rules::{self, Rule};
 use super::source::Statement;
 use crate::alter::{AlterStatement, Clause, ClauseKind};
+use crate::mysql::quote::shown;
 use crate::schema::table::IndexKind;
 
 /// Judges a whole ALTER TABLE.
@@ -308,7 +309,7 @@ impl Judge<'_, '_> {
     }
 
     fn add_column(&mut self, column: &Column, clause: &Clause) {
-        let (table, name) = (self.table.sql(), &column.name);
+        let (table, name) = (self.table.sql(), shown(&column.name));
         let filled = column.has_default || column.auto_increment || column.generated.is_some();
         if column.not_null && !filled {
             let type_text = column.type_text();
@@ -360,9 +361,9 @@ impl Judge<'_, '_> {
         }
     }
 
-    fn drop_column(&mut self, name: &str) {
-        let table = self.table.sql();
-        let fill = match self.catalogue.column(self.table, name) {
+    fn drop_column(&mut self, dropped: &str) {
+        let (table, name) = (self.table.sql(), shown(dropped));
+        let fill = match self.catalogue.column(self.table, dropped) {
             Some(old) if old.not_null && !old.has_default && !old.auto_increment => Some(format!(
                 "let inserts leave it out: {}",
                 migrate(
@@ -387,18 +388,19 @@ impl Judge<'_, '_> {
             )
             .instead(steps),
         );
-        self.catalogue.forget(self.table, name);
+        self.catalogue.forget(self.table, dropped);
     }
 
-    fn rename_column(&mut self, old: &str, new: &str, clause: &Clause) {
+    fn rename_column(&mut self, old_name: &str, new_name: &str, clause: &Clause) {
         let table = self.table.sql();
+        let (old, new) = (shown(old_name), shown(new_name));
         let written = match clause.kind {
             ClauseKind::Change { .. } => columns_of_clause(&clause.text).pop(),
             _ => None,
         };
         let definition = written
             .as_ref()
-            .or(self.catalogue.column(self.table, old))
+            .or(self.catalogue.column(self.table, old_name))
             .map_or_else(|| "…".to_string(), Column::type_text);
         self.remark(
             &rules::RENAME_COLUMN,
@@ -418,7 +420,7 @@ impl Judge<'_, '_> {
                 migrate(self.table, &format!("DROP COLUMN {old}")),
             ],
         );
-        self.catalogue.rename_column(self.table, old, new);
+        self.catalogue.rename_column(self.table, old_name, new_name);
     }
 
     fn change_columns(&mut self, old_name: &str, clause: &Clause) {
@@ -435,7 +437,8 @@ impl Judge<'_, '_> {
     }
 
     fn change_column(&mut self, old: Option<&Column>, new: &Column, clause: &Clause) {
-        let what = format!("column {} of {}", new.name, self.table.sql());
+        let name = shown(&new.name);
+        let what = format!("column {name} of {}", self.table.sql());
         self.change_type(old, new, &what, clause);
         if new.charset.is_some() && old.is_none_or(|old| old.charset != new.charset) {
             self.online(
@@ -454,16 +457,13 @@ impl Judge<'_, '_> {
                 &rules::SET_NOT_NULL,
                 format!("{what} {may} NOT NULL"),
                 [
-                    format!(
-                        "deploy an application that writes no NULL into {}",
-                        new.name
-                    ),
+                    format!("deploy an application that writes no NULL into {name}"),
                     format!(
                         "fill the older rows: {}",
                         in_batches(
                             self.table,
-                            &format!("{} = …", new.name),
-                            &format!("{} IS NULL", new.name)
+                            &format!("{name} = …"),
+                            &format!("{name} IS NULL")
                         )
                     ),
                     migrate(self.table, &clause.text),
@@ -527,7 +527,7 @@ impl Judge<'_, '_> {
                         "give the rows that have them other values: {}",
                         in_batches(
                             self.table,
-                            &format!("{} = …", new.name),
+                            &format!("{} = …", shown(&new.name)),
                             &holds_one_of(new, &labels)
                         )
                     ),
@@ -605,18 +605,15 @@ impl Judge<'_, '_> {
 
 /// The condition that a row has one of these labels of an ENUM or a SET.
 fn holds_one_of(column: &Column, labels: &[String]) -> String {
+    let name = shown(&column.name);
     let quoted = labels
         .iter()
         .map(|label| format!("'{}'", label.replace('\'', "''")));
     match column.kind.as_str() {
         "SET" => quoted
-            .map(|label| format!("FIND_IN_SET({label}, {})", column.name))
+            .map(|label| format!("FIND_IN_SET({label}, {name})"))
             .collect::<Vec<_>>()
             .join(" OR "),
-        _ => format!(
-            "{} IN ({})",
-            column.name,
-            quoted.collect::<Vec<_>>().join(", ")
-        ),
+        _ => format!("{name} IN ({})", quoted.collect::<Vec<_>>().join(", ")),
     }
 }

@@ -1,5 +1,6 @@
 //! What the files read so far say of tables: which are new, and how columns were defined last.
 
+use crate::mysql::quote::shown;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::Column;
@@ -31,19 +32,9 @@ impl Table {
 
     /// As a user writes it.
     pub(super) fn sql(&self) -> String {
-        let quoted = |name: &str| {
-            let plain = !name.is_empty()
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-                && !name.starts_with(|c: char| c.is_ascii_digit());
-            if plain {
-                name.to_string()
-            } else {
-                crate::mysql::quote::ident(name)
-            }
-        };
         match &self.schema {
-            Some(schema) => format!("{}.{}", quoted(schema), quoted(&self.name)),
-            None => quoted(&self.name),
+            Some(schema) => format!("{}.{}", shown(schema), shown(&self.name)),
+            None => shown(&self.name),
         }
     }
 }

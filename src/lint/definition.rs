@@ -33,7 +33,10 @@ impl Column {
     pub(super) fn type_text(&self) -> String {
         let arguments = match (self.is_labelled(), self.arguments.is_empty()) {
             (_, true) => String::new(),
-            (true, _) => format!("('{}')", self.arguments.join("','")),
+            (true, _) => {
+                let labels = self.arguments.iter().map(|label| label.replace('\'', "''"));
+                format!("('{}')", labels.collect::<Vec<_>>().join("','"))
+            }
             (false, _) => format!("({})", self.arguments.join(",")),
         };
         let sign = if self.unsigned { " UNSIGNED" } else { "" };
@@ -215,7 +218,13 @@ fn type_of(word: &str, rest: &[Token<'_>]) -> (String, usize, Option<&'static st
 
 fn argument(part: &[Token<'_>]) -> String {
     match part {
-        [one] if one.kind == TokenKind::String => one.text.trim_matches('\'').replace("''", "'"),
+        [one] if one.kind == TokenKind::String => {
+            let inside = one.text.strip_prefix('\'').unwrap_or(one.text);
+            inside
+                .strip_suffix('\'')
+                .unwrap_or(inside)
+                .replace("''", "'")
+        }
         [one] if one.kind == TokenKind::DoubleQuoted => one.name().unwrap_or_default(),
         tokens => tokens.iter().map(|token| token.text).collect(),
     }

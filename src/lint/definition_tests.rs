@@ -24,7 +24,7 @@ fn types_are_read() {
     check("character varying(5)", "VARCHAR(5)");
     check("character(5)", "CHAR(5)");
     check("long varbinary", "MEDIUMBLOB");
-    check("enum('a', 'b''c', \"d\")", "ENUM('a','b'c','d')");
+    check("enum('a', 'b''c', \"d\")", "ENUM('a','b''c','d')");
     check("serial", "BIGINT UNSIGNED");
     check("varchar(20) COMMENT 'not null default (x)'", "VARCHAR(20)");
     check("geometry srid 4326", "GEOMETRY");

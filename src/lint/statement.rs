@@ -8,6 +8,7 @@ use super::definition::{columns_in_parentheses, definitions, is_index_or_constra
 use super::rules;
 use super::source::Statement;
 use crate::alter::lexer::{Token, TokenKind};
+use crate::mysql::quote::shown;
 
 /// Judges one statement, and takes what it says of tables into the catalogue.
 pub(super) fn judge(statement: &Statement<'_>, catalogue: &mut Catalogue) -> Vec<Remark> {
@@ -212,9 +213,14 @@ impl<'t, 'a> Words<'t, 'a> {
         }
         let mut index = self;
         let unique = index.eat("UNIQUE");
-        let blocking = index.eat("FULLTEXT") || index.eat("SPATIAL");
+        let kind = match (unique, index.eat("FULLTEXT"), index.eat("SPATIAL")) {
+            (true, ..) => "UNIQUE INDEX",
+            (_, true, _) => "FULLTEXT INDEX",
+            (.., true) => "SPATIAL INDEX",
+            _ => "INDEX",
+        };
         if index.eat("INDEX") {
-            return index.create_index(unique, blocking, catalogue);
+            return index.create_index(kind, catalogue);
         }
         const OTHERS: [&str; 18] = [
             "DATABASE",
@@ -290,7 +296,7 @@ impl<'t, 'a> Words<'t, 'a> {
         if self.eat("LIKE") { self.table() } else { None }
     }
 
-    fn create_index(mut self, unique: bool, blocking: bool, catalogue: &Catalogue) -> Vec<Remark> {
+    fn create_index(mut self, kind: &str, catalogue: &Catalogue) -> Vec<Remark> {
         self.eat_if_exists();
         let name = self.name().unwrap_or_default();
         while !self.rest.is_empty() && !self.eat("ON") {
@@ -306,32 +312,34 @@ impl<'t, 'a> Words<'t, 'a> {
         if catalogue.is_new(&table) {
             return Vec::new();
         }
-        let columns = self.rest.first().map_or(String::new(), |open| {
-            let start = open.start;
-            self.statement.text[start..].to_string()
+        // Up to words about how the server is to do it: there they are clauses of their own.
+        let end = self
+            .rest
+            .iter()
+            .find(|token| token.is("ALGORITHM") || token.is("LOCK") || token.is_char(';'))
+            .map_or(self.statement.text.len(), |token| token.start);
+        let columns = self.rest.first().map_or("", |open| {
+            self.statement.text.get(open.start..end).unwrap_or_default()
         });
-        let kind = if unique { "UNIQUE INDEX" } else { "INDEX" };
-        let command = migrate(&table, &format!("ADD {kind} {name} {columns}"));
-        let (rule, message) = match (unique, blocking) {
-            (true, _) => (
+        let clause = format!("ADD {kind} {} {columns}", shown(&name));
+        let command = migrate(&table, &clause);
+        let (rule, message) = match kind {
+            "UNIQUE INDEX" => (
                 &rules::ADD_UNIQUE,
                 format!("unique key {name} is added to {}", table.sql()),
             ),
-            (_, true) => (
+            "INDEX" => (
+                &rules::ADD_INDEX,
+                format!("index {name} is added to {}", table.sql()),
+            ),
+            _ => (
                 &rules::BLOCKING_ALTER,
                 format!(
                     "a FULLTEXT or SPATIAL index of {} is built while nobody may write",
                     table.sql()
                 ),
             ),
-            _ => (
-                &rules::ADD_INDEX,
-                format!("index {name} is added to {}", table.sql()),
-            ),
         };
-        if blocking {
-            return self.say(rule, message, &[]);
-        }
         self.say(rule, message, &[&command])
     }
 

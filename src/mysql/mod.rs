@@ -8,6 +8,7 @@ pub mod login_path;
 pub mod option_files;
 pub mod options;
 pub mod quote;
+pub mod reserved;
 pub mod resolve;
 pub mod retry;
 pub mod role;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::reserved::is_reserved;
 use crate::names::TableName;
 use crate::row::Cell;
 
@@ -12,6 +13,24 @@ pub const OWN_DDL: &str = "/* changeling */ ";
 /// An identifier in backticks; backticks inside are doubled.
 pub fn ident(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
+}
+
+/// A name as a person would write it: in backticks where it must be.
+///
+/// ```
+/// use changeling::mysql::quote::shown;
+/// assert_eq!(shown("orders"), "orders");
+/// assert_eq!(shown("order"), "`order`");
+/// assert_eq!(shown("my `orders`"), "`my ``orders```");
+/// ```
+pub fn shown(name: &str) -> String {
+    let plain = !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    match plain && !is_reserved(name) {
+        true => name.to_string(),
+        false => ident(name),
+    }
 }
 
 /// `` `schema`.`table` ``.
@@ -32,7 +51,12 @@ pub fn idents<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// A character string literal, right under every `sql_mode` (it has no escapes, so that
-/// NO_BACKSLASH_ESCAPES changes nothing) and every connection character set: `_utf8mb4 x'..'`.
+/// NO_BACKSLASH_ESCAPES changes nothing) and every connection character set.
+///
+/// ```
+/// use changeling::mysql::quote;
+/// assert_eq!(quote::string("it's"), "_utf8mb4 x'69742773'");
+/// ```
 pub fn string(text: &str) -> String {
     format!("_utf8mb4 {}", hex(text.as_bytes()))
 }

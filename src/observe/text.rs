@@ -34,7 +34,12 @@ pub fn bytes(number: u64) -> String {
     }
 }
 
-/// `1h 4m`, `3m 20s`, `12.3 s`, `230 ms`: two figures of what matters.
+/// Two figures of what matters.
+///
+/// ```
+/// use changeling::observe::text::span;
+/// assert_eq!([0.23, 12.34, 200.0, 3840.0].map(span), ["230 ms", "12.3 s", "3m 20s", "1h 4m"]);
+/// ```
 pub fn span(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
     if seconds < 1.0 {

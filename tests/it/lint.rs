@@ -1,6 +1,29 @@
 //! Linting with a server at hand: tables are judged by what is there.
 
+use changeling::mysql::quote;
+
 use crate::support::{Program, TestDb, both};
+
+/// What the server takes for a keyword gets backticks in what lint proposes.
+#[tokio::test]
+async fn reserved_words_are_known() {
+    both(async |server| {
+        let db = TestDb::create(server, "lint").await;
+        let mut words: Vec<String> = db
+            .rows("SELECT WORD FROM information_schema.KEYWORDS")
+            .await;
+        // Operators are no names.
+        words.retain(|word| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        assert!(words.len() > 400, "{words:?}");
+        let columns: Vec<String> = words
+            .iter()
+            .map(|word| format!("{} INT", quote::shown(word)))
+            .collect();
+        db.sql(format!("CREATE TABLE t ({})", columns.join(", ")))
+            .await;
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn tables_are_looked_up() {
