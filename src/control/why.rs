@@ -120,7 +120,7 @@ fn ago(seconds: f64) -> String {
 mod tests {
     use super::super::tests::controller;
     use super::*;
-    use crate::observe::status::WaitNow;
+    use crate::observe::snapshot::WaitNow;
 
     fn stop(source: &'static str, reason: &str) -> ThrottleNow {
         ThrottleNow {

@@ -7,6 +7,7 @@
 mod advice;
 mod alter;
 mod catalogue;
+mod columns;
 mod definition;
 mod mentions;
 pub mod output;

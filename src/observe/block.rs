@@ -1,6 +1,6 @@
 //! What the live block says: some lines of at most 79 characters.
 
-use super::status::StatusSnapshot;
+use super::snapshot::StatusSnapshot;
 use super::text::{bytes, copy_rate, finish_text, grouped, revertible_text, span};
 
 /// Characters of the bar, where there is room.
@@ -206,8 +206,8 @@ fn both_ends(width: usize, left: &str, right: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::eta::Forecast;
+    use super::super::snapshot::{ThrottleNow, WaitNow};
     use super::super::status::tests::snapshot;
-    use super::super::status::{ThrottleNow, WaitNow};
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@
 //! binlog.000001:4711; Lag: 0.01s, HeartbeatLag: 0.02s, State: migrating; ETA: 9s` on one line. The form
 //! is that of gh-ost's `go/logic/migrator.go`; numbers are this program's.
 
-use super::status::{StatusSnapshot, ThrottleNow};
+use super::snapshot::{StatusSnapshot, ThrottleNow};
 
 /// gh-ost's queue of changes has this many places, and its scripts know the number.
 pub(super) const BACKLOG_MAX: u64 = 1000;

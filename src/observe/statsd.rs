@@ -11,7 +11,8 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use super::gh_ost_line::BACKLOG_MAX;
-use super::status::{StatusSnapshot, StatusSource};
+use super::snapshot::StatusSnapshot;
+use super::status::StatusSource;
 use crate::failure::{Context, Failure, Result};
 use crate::progress::Phase;
 use crate::settings::StatsdTarget;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::status::StatusSnapshot;
+use super::snapshot::StatusSnapshot;
 
 /// `1,234,567`.
 pub fn grouped(number: u64) -> String {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::status::{StatusSnapshot, StatusSource};
+use super::snapshot::StatusSnapshot;
+use super::status::StatusSource;
 use super::terminal::{Screen, columns};
 use super::{block, gh_ost_line};
 use crate::failure::Result;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::failure::Result;
 use crate::mysql::Server;
-use crate::throttle::topology;
+use crate::throttle::{replication, topology};
 
 /// A replica now.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,5 +48,5 @@ pub async fn replicas(server: &Server) -> std::result::Result<Vec<ReplicaNow>, S
 
 async fn lag(server: &Server, candidate: &topology::Candidate) -> Result<Option<u64>> {
     let replica = topology::reach(candidate, server.options()).await?;
-    topology::seconds_behind(&replica).await
+    replication::seconds_behind(&replica).await
 }

@@ -17,6 +17,7 @@ mod local;
 mod query;
 mod reading;
 mod replicas;
+pub mod replication;
 pub mod topology;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

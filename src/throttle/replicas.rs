@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::asker::{Asker, LOOK_LIMIT, cannot_be_asked};
 use super::reading::Reading;
+use super::replication;
 use super::topology::{self, Candidate, Replica};
 use super::{Common, Replicas};
 use crate::change::{HEARTBEAT, now_micros};
@@ -492,7 +493,7 @@ impl Applier {
     /// something is, or where the account may not ask (lag tells it then, a little later).
     async fn stopped(&mut self) -> Option<String> {
         if Instant::now() >= self.next_look {
-            let found = topology::stopped(&mut self.asker).await;
+            let found = replication::stopped(&mut self.asker).await;
             let pause = match &found {
                 Ok(_) => APPLIER_LOOKS,
                 Err(_) => APPLIER_RETRY,

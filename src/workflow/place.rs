@@ -3,6 +3,7 @@
 use crate::failure::{Context, ErrorClass, Failure, FailureKind, Result};
 use crate::mysql::Server;
 use crate::settings::{BinlogFrom, Place, Settings};
+use crate::throttle::replication;
 use crate::throttle::topology::{self, Rings};
 
 /// The servers of a run.
@@ -22,7 +23,7 @@ pub async fn connect(settings: &Settings) -> Result<Servers> {
     let here = Server::connect(settings.connect.clone()).await?;
     let server = match &settings.place {
         Place::Here => here.clone(),
-        Place::Primary => match topology::sources(&here).await {
+        Place::Primary => match replication::sources(&here).await {
             // Preflight names the grants that are missing, all together.
             Err(failure) if failure.class() == Some(ErrorClass::Refused) => here.clone(),
             Err(failure) => return Err(failure),
@@ -82,7 +83,7 @@ async fn check_binlog(replica: &Server, primary: &Server) -> Result<()> {
                 .to_string(),
         ));
     }
-    let filters = topology::filters(replica).await?;
+    let filters = replication::filters(replica).await?;
     if !filters.is_empty() {
         return Err(refused(format!(
             "it replicates a part only ({})",
