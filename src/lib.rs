@@ -19,6 +19,7 @@ pub mod interlock;
 pub mod key;
 pub mod leftovers;
 pub mod lint;
+pub mod memory;
 pub mod mysql;
 pub mod names;
 pub mod observe;

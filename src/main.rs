@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use changeling::cli;
+use changeling::{cli, memory};
 
 fn main() -> ExitCode {
+    memory::bound();
     cli::run()
 }

@@ -111,11 +111,12 @@ impl Flush<'_> {
             deletes.extend(upserts.iter().filter(|row| row.recreated).cloned());
         }
         let mut flushed = Flushed::default();
-        self.phase(hands, vec![(deletes, true)], &mut flushed)
+        self.phase(hands, &mut [(&mut deletes, true)], &mut flushed)
             .await?;
-        let (images, reread): (Vec<_>, Vec<_>) =
+        drop(deletes);
+        let (mut images, mut reread): (Vec<_>, Vec<_>) =
             upserts.into_iter().partition(|row| row.values.is_some());
-        let lists = vec![(images.clone(), false), (reread.clone(), false)];
+        let lists = &mut [(&mut images, false), (&mut reread, false)];
         self.phase(hands, lists, &mut flushed).await?;
         for (rows, source) in [(images, Source::Images), (reread, Source::Original)] {
             let blocked = rows
@@ -179,16 +180,15 @@ impl Flush<'_> {
     async fn phase(
         &self,
         hands: &mut [Hand<'_>],
-        lists: Vec<(Vec<Row<'_>>, bool)>,
+        lists: &mut [(&mut Vec<Row<'_>>, bool)],
         flushed: &mut Flushed,
     ) -> Done<()> {
-        let mut lists = lists;
         let rows: usize = lists.iter().map(|(rows, _)| rows.len()).sum();
         let batch_rows = rows
             .div_ceil(hands.len().max(1))
             .clamp(BATCH_ROWS_MIN, BATCH_ROWS_MIN.max(self.limits.rows_max));
         let mut batches: Vec<(&[Row<'_>], bool)> = Vec::new();
-        for (rows, delete) in &mut lists {
+        for (rows, delete) in lists {
             self.sort(rows);
             let delete = *delete;
             batches.extend(
