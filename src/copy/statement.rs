@@ -97,7 +97,7 @@ impl CopyWork {
             }
         };
         let outcome = session
-            .execute(&insert_select(&self.plan, chunk, locking))
+            .execute_surely(&insert_select(&self.plan, chunk, locking))
             .await?;
         Ok((outcome, began.elapsed()))
     }

@@ -88,7 +88,7 @@ pub(super) async fn released_after<T>(
 /// Kills the running statement of a connection of ours; if the watching session is lost, through a new
 /// connection. Failing is no error: the statement's own limits are still there.
 pub(super) async fn kill_statement(watch: &mut Session, id: u32) {
-    if watch.execute(&format!("KILL QUERY {id}")).await.is_ok() {
+    if watch.kill_query(id).await.is_ok() {
         return;
     }
     if let Err(failure) = watch.server().clone().kill_query(id).await {

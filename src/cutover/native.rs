@@ -189,6 +189,10 @@ async fn attempt(
     let outcome = match result {
         Ok(_) => Ok(Outcome::Altered),
         Err(failure) => match failure.class() {
+            // A kill may have come just after the end.
+            Some(ErrorClass::Killed) if definition(&mut watch, &plan.table).await? != before => {
+                Ok(Outcome::Altered)
+            }
             Some(ErrorClass::Killed | ErrorClass::Transient) => {
                 Ok(Outcome::OverBudget(Step::Alter))
             }

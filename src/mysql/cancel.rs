@@ -14,7 +14,8 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// Awaits statements of the connection `id`. When cancelled they may go on for `grace`; then they are
 /// killed on the server, and their answer (error 1317) is awaited: the future is never dropped, so the
-/// session can be used afterwards.
+/// session can be used afterwards. A killed statement that claims success is an error too
+/// ([`super::Session::execute`]).
 ///
 /// # Errors
 /// Those of the statements.

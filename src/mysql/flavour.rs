@@ -241,6 +241,12 @@ impl Facts {
         .min()
     }
 
+    /// Whether a statement that was killed while it was planned may claim success with no rows. Seen on MariaDB
+    /// 10.11 with a DELETE (one of 285 under kills); on MySQL 9.7 never in 4,000 statements.
+    pub fn claims_killed_statements(&self) -> bool {
+        self.flavour == Flavour::MariaDb
+    }
+
     /// Whether several `INSERT … SELECT` into one table with an AUTO_INCREMENT column wait for each
     /// other: so unless `innodb_autoinc_lock_mode` is 2 (MySQL's default since 8.0; MariaDB's is 1).
     pub fn serialises_auto_increment(&self) -> bool {

@@ -1,7 +1,7 @@
 //! A server that can be connected to: opens sessions, each with the settings of its purpose.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,14 +42,14 @@ struct Inner {
     /// Whether TLS is used: what `Preferred` came out as.
     encrypted: bool,
     facts: Facts,
-    /// Ids of the connections that this program has open.
-    own: Mutex<BTreeSet<u32>>,
+    /// Ids of the connections that this program has open, each with how many kills it has sent there.
+    own: Mutex<BTreeMap<u32, Arc<AtomicU64>>>,
     /// Whether another server has answered under this one's name.
     replaced: AtomicBool,
 }
 
 impl Inner {
-    fn own(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    fn own(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<AtomicU64>>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,6 +58,14 @@ impl Inner {
 pub struct OwnConnection {
     server: Server,
     id: u32,
+    kills: Arc<AtomicU64>,
+}
+
+impl OwnConnection {
+    /// How many kills this program has sent to it, or is about to.
+    pub(super) fn kills(&self) -> u64 {
+        self.kills.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for OwnConnection {
@@ -91,7 +99,7 @@ impl Server {
                 options,
                 encrypted,
                 facts,
-                own: Mutex::new(BTreeSet::new()),
+                own: Mutex::new(BTreeMap::new()),
                 replaced: AtomicBool::new(false),
             }),
         })
@@ -115,13 +123,15 @@ impl Server {
     /// The ids of all connections that this program has open through this `Server` and its clones: load
     /// limits do not count them.
     pub fn own_connections(&self) -> Vec<u32> {
-        self.inner.own().iter().copied().collect()
+        self.inner.own().keys().copied().collect()
     }
 
     /// Puts a connection of our own making (the binlog stream) on that list; sessions do so themselves.
     pub fn mark_own(&self, id: u32) -> OwnConnection {
-        self.inner.own().insert(id);
+        let kills = Arc::new(AtomicU64::new(0));
+        self.inner.own().insert(id, kills.clone());
         OwnConnection {
+            kills,
             server: self.clone(),
             id,
         }
@@ -186,12 +196,21 @@ impl Server {
         ))
     }
 
-    /// Interrupts the statement that a connection is running; its session stays.
+    /// Interrupts the statement that a connection is running; its session stays. What the statement answers
+    /// then is not believed (see [`Session::execute`]).
     ///
     /// # Errors
     /// What the server answered; a connection that is gone already is none.
     pub async fn kill_query(&self, id: u32) -> Result<()> {
+        self.announce_kill(id);
         self.kill("KILL QUERY", id).await
+    }
+
+    /// A kill is about to be sent to a connection, which may be one of our own.
+    pub(super) fn announce_kill(&self, id: u32) {
+        if let Some(kills) = self.inner.own().get(&id) {
+            kills.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Ends a connection.

@@ -43,11 +43,21 @@ fn settings(facts: &Facts, findings: &mut Findings) {
         ));
     }
     if facts.variable("binlog_order_commits").is_some() && !facts.is_on("binlog_order_commits") {
-        findings.push(Finding::note(
-            "binlog-order",
-            "binlog_order_commits is OFF: the copy takes shared row locks",
-            "turn it on for a copy without locks",
-        ));
+        findings.push(match facts.has_gtid() {
+            true => Finding::note(
+                "binlog-order",
+                "binlog_order_commits is OFF: the copy takes shared row locks",
+                "turn it on for a copy without locks",
+            ),
+            // A transaction may be in the binlog before the position where the stream begins, and become
+            // visible after the table's last key was read: nobody would ever see its rows.
+            false => Finding::refuse(
+                "binlog-order",
+                "binlog_order_commits is OFF and gtid_mode is not ON: nothing tells which transactions of \
+                 the binlog are visible",
+                "turn one of them on, for the time of the migration at least",
+            ),
+        });
     }
 }
 
@@ -126,6 +136,14 @@ mod tests {
             ("binlog_order_commits", "OFF"),
         ];
         assert_eq!(found(&rows), ["binlog-order"]);
+        let refused = |gtid_mode: &str| {
+            let variables = rows.into_iter().chain([("gtid_mode", gtid_mode)]);
+            let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+            let mut findings = Findings::default();
+            settings(&Facts::new("9.7.4", variables), &mut findings);
+            findings.refused()
+        };
+        assert!(refused("OFF") && !refused("ON"));
         for format in ["MIXED", "STATEMENT"] {
             let variables = [("log_bin", "ON"), ("binlog_format", format)];
             assert_eq!(found(&variables), ["binlog-format"]);

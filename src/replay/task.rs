@@ -109,7 +109,9 @@ impl Task<'_> {
     async fn body(&self, session: &mut Session) -> Result<Performed> {
         match self.kind {
             Kind::Delete => {
-                session.execute(&self.statements.delete(self.rows)).await?;
+                session
+                    .execute_surely(&self.statements.delete(self.rows))
+                    .await?;
             }
             Kind::Images | Kind::Reread(_) => self.put(session, self.rows).await?,
             Kind::RereadFree => return self.reread_free(session).await,
@@ -217,7 +219,7 @@ impl Task<'_> {
 /// Runs a statement that puts rows in and returns how many rows the server counts; a warning that a value
 /// was changed to fit is an error.
 async fn execute_checked(session: &mut Session, sql: &str) -> Result<u64> {
-    let outcome = session.execute(sql).await?;
+    let outcome = session.execute_surely(sql).await?;
     if outcome.warnings == 0 {
         return Ok(outcome.affected);
     }

@@ -210,6 +210,9 @@ pub async fn start(
         .with_misfits(replay.clone())
         .tells(status.clone()),
     );
+    // A transaction of its own, acknowledged before the table's last key is read: servers commit in the order
+    // of the binlog, so everything from before the stream's beginning is visible then. That the heartbeat came
+    // back does not say so: the binlog is sent before the commit.
     let mut session = run.server.session(Purpose::Monitor).await?;
     checkpointer.write(&mut session).await?;
     session.close().await;

@@ -22,6 +22,7 @@ mod foresight;
 mod gh_ost;
 mod grants;
 mod kill;
+mod killed_statements;
 mod lint;
 mod model;
 mod native;
