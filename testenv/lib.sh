@@ -20,9 +20,10 @@ BASE_PORT=${CHANGELING_TESTENV_PORT:-23300}
 declare -A OFFSET=(
   [mysql-primary]=0 [mysql-replica]=1
   [mysql-nogtid]=2 [mysql-compressed]=3 [mysql-minimal]=4 [mysql-semisync]=5
-  [mysql-smallpacket]=6 [mysql-scratch]=7 [mysql-tls]=8 [mysql-standby]=9
+  [mysql-smallpacket]=6 [mysql-scratch]=7 [mysql-tls]=8 [mysql-standby]=9 [mysql-leaf]=10
   [mariadb-primary]=20 [mariadb-replica]=21
   [mariadb-compressed]=22 [mariadb-minimal]=23 [mariadb-scratch]=24 [mariadb-standby]=25
+  [mariadb-leaf]=26
 )
 
 names() { printf '%s\n' "${!OFFSET[@]}" | sort; }
@@ -45,6 +46,7 @@ primary_of() {
   case $1 in
     *-replica) echo "${1%-replica}-primary" ;;
     *-standby) echo "${1%-standby}-scratch" ;;
+    *-leaf) echo "${1%-leaf}-standby" ;;
   esac
 }
 

@@ -34,6 +34,38 @@ pub enum Ownership {
 /// # Errors
 /// What the server answered.
 pub async fn ownership(server: &Server, names: &Names) -> Result<Ownership> {
+    let seen = look(server, names).await?;
+    Ok(match (seen.original, seen.ghost, seen.old) {
+        (true, true, _) => Ownership::Original,
+        (true, false, true) => Ownership::Swapped,
+        _ => Ownership::Unknown(seen.words),
+    })
+}
+
+/// Whether neither ghost nor old table is left beside the table: somebody has dropped the ghost, or the old
+/// table after a swap. The application's rows are those of the table that is there, in either case.
+///
+/// # Errors
+/// What the server answered.
+pub async fn is_alone(server: &Server, names: &Names) -> Result<bool> {
+    let seen = look(server, names).await?;
+    Ok(seen.original && !seen.ghost && !seen.old)
+}
+
+/// Which of the tables of a swap are there.
+struct Seen {
+    original: bool,
+    /// By either of its names.
+    ghost: bool,
+    /// While the ghost is there, nothing was swapped: what has the old table's name is of an earlier
+    /// time, and the sentry's name is the sentry's. Once the ghost has taken the original's name, either
+    /// is the old table's.
+    old: bool,
+    /// For a message.
+    words: String,
+}
+
+async fn look(server: &Server, names: &Names) -> Result<Seen> {
     let sorted = SortedNames::new(&names.original);
     let candidates = [
         &names.original,
@@ -57,16 +89,11 @@ pub async fn ownership(server: &Server, names: &Names) -> Result<Ownership> {
         .await?;
     session.close().await;
     let has = |table: &str| found.iter().any(|name| name == table);
-    let original = has(&names.original.table);
-    let ghost = has(&names.ghost.table) || has(&sorted.ghost.table);
-    // While the ghost is there, nothing was swapped: what has the old table's name is of an earlier
-    // time, and the sentry's name is the sentry's. Once the ghost has taken the original's name, either
-    // is the old table's.
-    let old = has(&names.old.table) || has(&sorted.sentry.table);
-    Ok(match (original, ghost, old) {
-        (true, true, _) => Ownership::Original,
-        (true, false, true) => Ownership::Swapped,
-        _ => Ownership::Unknown(format!(
+    Ok(Seen {
+        original: has(&names.original.table),
+        ghost: has(&names.ghost.table) || has(&sorted.ghost.table),
+        old: has(&names.old.table) || has(&sorted.sentry.table),
+        words: format!(
             "of {} there are: {}",
             candidates.map(|name| name.table.as_str()).join(", "),
             if found.is_empty() {
@@ -74,7 +101,7 @@ pub async fn ownership(server: &Server, names: &Names) -> Result<Ownership> {
             } else {
                 found.join(", ")
             }
-        )),
+        ),
     })
 }
 

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use catalogue::{Ownership, ownership};
+pub use catalogue::{Ownership, is_alone, ownership};
 pub use changes::{LastChanges, Readiness};
 pub use kill::{fate, may_kill, who_holds};
 pub use native::{NativeEnd, NativePlan, alter};

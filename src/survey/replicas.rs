@@ -1,8 +1,9 @@
 //! Replicas and their lag now.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use serde::Serialize;
 
-use crate::failure::Result;
 use crate::mysql::Server;
 use crate::throttle::{replication, topology};
 
@@ -17,36 +18,56 @@ pub struct ReplicaNow {
     pub trouble: Option<String>,
 }
 
-/// The replicas that are attached now, or why they cannot be told.
+/// The replicas that are attached now, those of replicas too, or why they cannot be told.
 ///
 /// # Errors
-/// None: what cannot be asked is told in the answer.
+/// The server itself cannot be asked; what else cannot is told in the answer.
 pub async fn replicas(server: &Server) -> std::result::Result<Vec<ReplicaNow>, String> {
-    let candidates = topology::attached(server)
+    let attached = topology::attached(server)
         .await
         .map_err(|failure| failure.to_string())?;
+    let mut to_ask = VecDeque::from(attached);
+    let mut seen = BTreeSet::from([server.facts().identity()]);
     let mut found = Vec::new();
-    for candidate in candidates {
+    while let Some(candidate) = to_ask.pop_front() {
         let name = candidate.name();
-        found.push(match lag(server, &candidate).await {
-            Ok(lag_s) => ReplicaNow {
-                name,
-                trouble: lag_s
-                    .is_none()
-                    .then(|| "it does not replicate now".to_string()),
-                lag_s,
-            },
-            Err(failure) => ReplicaNow {
-                name,
+        let replica = match topology::reach(&candidate, server.options()).await {
+            Ok(replica) => replica,
+            Err(failure) => {
+                found.push(ReplicaNow {
+                    name,
+                    lag_s: None,
+                    trouble: Some(failure.to_string()),
+                });
+                continue;
+            }
+        };
+        // In a ring the way leads back.
+        if !seen.insert(replica.facts().identity()) {
+            continue;
+        }
+        found.push(now(name, &replica).await);
+        match topology::attached(&replica).await {
+            Ok(below) => to_ask.extend(below),
+            Err(failure) => found.push(ReplicaNow {
+                name: format!("replicas of {}", replica.address()),
                 lag_s: None,
                 trouble: Some(failure.to_string()),
-            },
-        });
+            }),
+        }
     }
     Ok(found)
 }
 
-async fn lag(server: &Server, candidate: &topology::Candidate) -> Result<Option<u64>> {
-    let replica = topology::reach(candidate, server.options()).await?;
-    replication::seconds_behind(&replica).await
+async fn now(name: String, replica: &Server) -> ReplicaNow {
+    let (lag_s, trouble) = match replication::seconds_behind(replica).await {
+        Ok(None) => (None, Some("it does not replicate now".to_string())),
+        Ok(lag_s) => (lag_s, None),
+        Err(failure) => (None, Some(failure.to_string())),
+    };
+    ReplicaNow {
+        name,
+        lag_s,
+        trouble,
+    }
 }

@@ -11,7 +11,6 @@ use crate::cutover::{self, Ownership};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::mysql::Session;
 use crate::names::TableName;
-use crate::schema;
 use crate::settings::ResumeSetting;
 
 /// What an interrupted run has left.
@@ -66,7 +65,13 @@ pub async fn find_interrupted(
             return Ok(Interrupted::Swapped { old: names.old });
         }
         (Ownership::Unknown(seen), Some(_)) => {
-            return Err(unknown_ownership(run, "in an earlier run", &seen));
+            if !cutover::is_alone(&run.server, &names).await? {
+                return Err(unknown_ownership(run, "in an earlier run", &seen));
+            }
+            tracing::info!(
+                event = "ghost_gone",
+                "an interrupted run left a checkpoint, but its ghost table is gone: beginning anew"
+            );
         }
         (Ownership::Original, Some(found)) if found.rehearsal => {
             tracing::info!(
@@ -85,13 +90,7 @@ pub async fn find_interrupted(
             ));
         }
         (Ownership::Original, Some(found)) if !restart => {
-            if schema::load::load(session, &names.ghost).await?.is_some() {
-                return Ok(Interrupted::Resumable(Box::new(found)));
-            }
-            tracing::info!(
-                event = "ghost_gone",
-                "an interrupted run left a checkpoint, but its ghost table is gone: beginning anew"
-            );
+            return Ok(Interrupted::Resumable(Box::new(found)));
         }
         (Ownership::Original, Some(_)) => {}
     }

@@ -387,7 +387,7 @@ pub(super) static FLAGS: [Flag; 108] = [
     switch("quiet", "log errors only"),
     switch("verbose", "log what happens"),
     switch("debug", "log everything"),
-    switch("stack", "log more about errors"),
+    switch("stack", "no effect: errors carry their circumstances"),
     switch("help", "show this text"),
     switch("version", "show the version"),
     switch(

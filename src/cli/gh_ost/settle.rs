@@ -510,32 +510,34 @@ fn log(flags: &Values) -> GhOstLog {
     }
 }
 
-/// Flags that are taken so that scripts run, and that mean nothing here.
+/// Flags that are taken so that scripts run, and that mean nothing here, with the reason.
+pub(super) const NO_EFFECT: [(&str, &str); 10] = [
+    ("tungsten", "--assume-master-host alone names the primary"),
+    (
+        "runtime-metrics-interval",
+        "there is no Go runtime to measure",
+    ),
+    ("replica-server-id", "a free one is found"),
+    (
+        "binlogsyncer-max-reconnect-attempts",
+        "the server is waited for by time",
+    ),
+    ("mysql-timeout", "every statement has a limit of its own"),
+    ("charset", "the connection is utf8mb4"),
+    (
+        "cut-over-exponential-backoff",
+        "pauses follow from what the tries cost writers",
+    ),
+    (
+        "allow-setup-metadata-lock-instruments",
+        "what the server shows is used",
+    ),
+    ("skip-foreign-key-checks", "foreign keys are looked at"),
+    ("stack", "errors carry their circumstances"),
+];
+
 fn warn_of_no_effect(flags: &Values, warnings: &mut Vec<String>) {
-    for (name, why) in [
-        ("tungsten", "--assume-master-host alone names the primary"),
-        (
-            "runtime-metrics-interval",
-            "there is no Go runtime to measure",
-        ),
-        ("replica-server-id", "a free one is found"),
-        (
-            "binlogsyncer-max-reconnect-attempts",
-            "the server is waited for by time",
-        ),
-        ("mysql-timeout", "every statement has a limit of its own"),
-        ("charset", "the connection is utf8mb4"),
-        (
-            "cut-over-exponential-backoff",
-            "pauses follow from what the tries cost writers",
-        ),
-        (
-            "allow-setup-metadata-lock-instruments",
-            "what the server shows is used",
-        ),
-        ("skip-foreign-key-checks", "foreign keys are looked at"),
-        ("stack", "errors carry their circumstances"),
-    ] {
+    for (name, why) in NO_EFFECT {
         if flags.is_given(name) {
             warnings.push(format!("--{name} has no effect: {why}"));
         }

@@ -489,6 +489,15 @@ fn what_has_no_effect_is_warned_about_once() {
 }
 
 #[test]
+fn the_guide_names_every_flag_that_does_nothing() {
+    let guide = include_str!("../../../docs/from-gh-ost.md");
+    let (_, differences) = guide.split_once("## What differs").unwrap();
+    for (name, _) in settle::NO_EFFECT {
+        assert!(differences.contains(&format!("`--{name}`")), "--{name}");
+    }
+}
+
+#[test]
 fn test_on_replica_and_revert() {
     let test = run(&["--test-on-replica", "--test-on-replica-skip-replica-stop"]);
     assert_eq!(

@@ -538,3 +538,43 @@ async fn there_and_back_on_a_replica() {
     })
     .await;
 }
+
+/// Its helper tables are dropped under a run: it ends with the server's words as Go's driver has them, and
+/// the next run, told to drop what it finds, begins anew.
+#[tokio::test]
+async fn what_was_dropped_under_a_run_does_not_stop_the_next() {
+    both(async |server| {
+        let db = TestDb::create(server, "gh_ost").await;
+        table(&db).await;
+        let folder = Folder::new(&db.name);
+        let flag = folder.path("postpone");
+        let words = [
+            "--alter=add column c int",
+            "--allow-on-master",
+            "--execute",
+            "--verbose",
+            "--initially-drop-ghost-table",
+            "--initially-drop-old-table",
+            "--max-lag-millis=60000",
+        ];
+        for helper in ["_t_ghc", "_t_gho"] {
+            let mut live = gh_ost(server, &db, &words)
+                .args([format!("--postpone-cut-over-flag-file={}", flag.display())])
+                .spawn();
+            live.printed("Row copy complete").await;
+            db.sql(format!("DROP TABLE {helper}")).await;
+            let end = live.wait().await.expect_code(1).expect_text(helper);
+            if helper == "_t_ghc" {
+                let missing = format!("FATAL Error 1146 (42S02): Table '{}.{helper}'", db.name);
+                end.expect_text(&missing);
+            }
+        }
+        gh_ost(server, &db, &words)
+            .run()
+            .await
+            .expect_code(0)
+            .expect_text("# Done");
+        assert!(db.show_create("t").await.contains("`c`"));
+    })
+    .await;
+}

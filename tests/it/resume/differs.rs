@@ -120,3 +120,22 @@ async fn require_needs_something_to_go_on_with_and_restart_begins_anew() {
     })
     .await;
 }
+
+/// Somebody has dropped the ghost of an interrupted run: there is nothing to go on with, and nothing to
+/// decide either.
+#[tokio::test]
+async fn a_ghost_that_is_gone_is_made_anew() {
+    on_scratch(async |server| {
+        let field = Field::start(server).await;
+        interrupted(&field).await;
+        field.db.sql("DROP TABLE _t_gho").await;
+        field
+            .program(server)
+            .run()
+            .await
+            .expect_code(0)
+            .expect_text("its ghost table is gone: beginning anew");
+        field.assert_exact(server).await;
+    })
+    .await;
+}

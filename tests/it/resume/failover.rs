@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use super::alone;
 use super::field::Field;
 use crate::support::proxy::{Network, Proxy};
 use crate::support::wait::PATIENCE;
-use crate::support::{Client, TestServer, eventually, is_wanted, server};
+use crate::support::{Client, TestServer, alone_on_scratch, eventually, is_wanted, server};
 
 /// A primary with its replica, both new: what these tests do to them cannot be undone.
 async fn on_pairs(test: impl AsyncFn(&'static TestServer, &'static TestServer)) {
-    let _alone = alone().await;
+    let _alone = alone_on_scratch().await;
     for flavour in ["mysql", "mariadb"] {
         if !is_wanted(flavour) {
             continue;

@@ -9,19 +9,11 @@ mod purged;
 
 use std::future::Future;
 
-use tokio::sync::{Mutex, MutexGuard};
-
-use crate::support::{TestServer, is_wanted, server};
-
-/// Held by the test that uses these servers.
-async fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::const_new(());
-    ONE.lock().await
-}
+use crate::support::{TestServer, alone_on_scratch, is_wanted, server};
 
 /// Runs `test` on a server of each flavour that may be killed, purged and restarted.
 async fn on_scratch<F: Future<Output = ()>>(test: impl Fn(&'static TestServer) -> F) {
-    let _alone = alone().await;
+    let _alone = alone_on_scratch().await;
     for (flavour, name) in [("mysql", "mysql-scratch"), ("mariadb", "mariadb-scratch")] {
         if is_wanted(flavour) {
             test(server(name)).await;

@@ -1,7 +1,9 @@
 //! The throttle and the control of a running migration, through the binary.
 
+mod chain;
 mod hooks;
 mod load;
+mod old_table;
 mod operator;
 mod replicas;
 

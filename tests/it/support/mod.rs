@@ -19,5 +19,7 @@ pub use compare::{assert_same_rows, compare_tables};
 pub use database::TestDb;
 pub use program::{Live, Program, Run};
 pub use proxy::{Network, Proxy};
-pub use server::{TestServer, alone_with_replicas, both, is_long, is_wanted, server, setting};
+pub use server::{
+    TestServer, alone_on_scratch, alone_with_replicas, both, is_long, is_wanted, server, setting,
+};
 pub use wait::eventually;

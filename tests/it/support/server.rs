@@ -52,6 +52,13 @@ pub async fn alone_with_replicas() -> tokio::sync::MutexGuard<'static, ()> {
     REPLICAS.lock().await
 }
 
+/// Tests that kill, purge, promote or renew the scratch servers and what replicates them run one after the
+/// other, too.
+pub async fn alone_on_scratch() -> tokio::sync::MutexGuard<'static, ()> {
+    static SCRATCH: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    SCRATCH.lock().await
+}
+
 /// Runs `test` on the primary of each flavour, one after the other.
 pub async fn both(test: impl AsyncFn(&'static TestServer)) {
     for (flavour, name) in [("mysql", "mysql-primary"), ("mariadb", "mariadb-primary")] {
