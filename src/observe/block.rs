@@ -5,6 +5,8 @@ use super::text::{bytes, copy_rate, finish_text, grouped, revertible_text, span}
 
 /// Characters of the bar, where there is room.
 const BAR: usize = 30;
+/// A shorter one says nothing.
+const BAR_MIN: usize = 5;
 /// What else is on the bar's line.
 const BESIDE_BAR: usize = 42;
 /// No wider, however wide the terminal is; reasons may be.
@@ -118,20 +120,26 @@ fn push<'a>(lines: &mut [String], chars: impl Iterator<Item = &'a char>) {
 
 /// The phase with its bar.
 fn work(status: &StatusSnapshot, room: usize) -> String {
-    let (done, percent) = match status.phase.as_str() {
+    // What is at work is never done; some servers do not tell how far an index build is.
+    let percent = match status.phase.as_str() {
         "verify" => {
             let share = status.rows_verified as f64 / status.rows_copied.max(1) as f64;
-            (share.min(0.999), share.min(0.999) * 100.0)
+            Some((share * 100.0).min(99.9))
         }
-        _ => (status.percent / 100.0, status.percent),
+        "indexes" => status.index_percent.map(|percent| percent.min(99.9)),
+        _ => Some(status.percent),
     };
-    let bar = room.saturating_sub(BESIDE_BAR).min(BAR);
-    let full = (done.clamp(0.0, 1.0) * bar as f64) as usize;
+    let width = room.saturating_sub(BESIDE_BAR).min(BAR);
+    let done = percent.unwrap_or(0.0) / 100.0;
+    let full = (done.clamp(0.0, 1.0) * width as f64) as usize;
+    let bar = match width < BAR_MIN {
+        true => String::new(),
+        false => format!("[{}{}] ", "#".repeat(full), ".".repeat(width - full)),
+    };
+    let percent = percent.map_or_else(|| "?".to_string(), |percent| format!("{percent:.1}"));
     format!(
-        "  {:<10} [{}{}] {percent:>5.1} %  for {}",
+        "  {:<10} {bar}{percent:>5} %  for {}",
         status.phase,
-        "#".repeat(full),
-        ".".repeat(bar - full),
         span(status.phase_s)
     )
 }
@@ -258,6 +266,20 @@ mod tests {
                 assert!(line.chars().count() < columns, "{columns}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn the_bar_is_of_the_work_at_hand() {
+        let mut status = snapshot();
+        status.percent = 100.0;
+        status.phase = "indexes".to_string();
+        assert!(lines(&status, 80)[1].contains("[..............................]     ? %"));
+        assert!(lines(&status, 40)[1].starts_with("  indexes        ? %  for "));
+        status.index_percent = Some(50.0);
+        assert!(lines(&status, 80)[1].contains("[###############...............]  50.0 %"));
+        status.phase = "verify".to_string();
+        (status.rows_copied, status.rows_verified) = (100, 100);
+        assert!(lines(&status, 80)[1].contains("  99.9 %"));
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct Report {
     pub alter: String,
     /// What the original is called now, or would have been.
     pub old_table: String,
+    /// Whether the run has dropped it at its end.
+    pub old_table_dropped: bool,
     /// How the server altered the table itself; `None`: by the ghost table.
     pub native: Option<String>,
     /// Seconds since 1970.
@@ -166,6 +168,7 @@ impl Report {
             server: source.server.clone(),
             alter: source.alter.clone(),
             old_table: source.names.old.to_string(),
+            old_table_dropped: false,
             native: None,
             started_unix_s: (crate::change::now_micros() / 1_000_000)
                 .saturating_sub(elapsed.as_secs()),
@@ -276,7 +279,10 @@ impl Report {
             ));
         }
         if self.ending == Ending::Done && self.native.is_none() {
-            line(format!("the original is kept as {}", self.old_table));
+            line(match self.old_table_dropped {
+                true => format!("the original was dropped, as {}", self.old_table),
+                false => format!("the original is kept as {}", self.old_table),
+            });
         }
         for note in &self.notes {
             line(note.clone());

@@ -24,11 +24,11 @@ use crate::throttle::{self, ThrottlePlan};
 const ATTEMPTS_MAX: u32 = 60;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits for `pause`, then drops. Told to stop, it leaves the table and says so.
+/// Waits for `pause`, then drops. Told to stop, it leaves the table and says so. Returns whether it is gone.
 ///
 /// # Errors
 /// What the server answered; a critical load.
-pub async fn after(run: &Run, old: &TableName, pause: Duration) -> Result<()> {
+pub async fn after(run: &Run, old: &TableName, pause: Duration) -> Result<bool> {
     if !pause.is_zero() {
         tracing::info!(
             event = "old_table_waits",
@@ -40,7 +40,7 @@ pub async fn after(run: &Run, old: &TableName, pause: Duration) -> Result<()> {
     wait.update(None, Some("interrupting leaves it where it is".to_string()));
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
-        () = run.stop.cancelled() => return kept(old),
+        () = run.stop.cancelled() => return Ok(kept(old)),
     }
     drop(wait);
     let mut session = run.server.session(Purpose::Ddl).await?;
@@ -51,10 +51,10 @@ pub async fn after(run: &Run, old: &TableName, pause: Duration) -> Result<()> {
     changelog::drop(&mut session, &run.names.changelog).await?;
     session.close().await;
     match (dropped, ended) {
-        (Err(failure), _) if run.stop.is_cancelled() && is_stop(&failure) => kept(old),
+        (Err(failure), _) if run.stop.is_cancelled() && is_stop(&failure) => Ok(kept(old)),
         // The throttle's own failure is why it was stopped.
         (Err(failure), Err(cause)) if is_stop(&failure) => Err(cause),
-        (dropped, _) => dropped,
+        (dropped, _) => dropped.map(|()| true),
     }
 }
 
@@ -62,12 +62,12 @@ fn is_stop(failure: &Failure) -> bool {
     failure.kind() == FailureKind::Interrupted
 }
 
-fn kept(old: &TableName) -> Result<()> {
+fn kept(old: &TableName) -> bool {
     tracing::warn!(
         event = "old_table_kept",
         "told to stop: the old table {old} is still there"
     );
-    Ok(())
+    false
 }
 
 async fn paced(

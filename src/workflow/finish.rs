@@ -46,17 +46,20 @@ pub async fn clean_up(
             let failure = Failure::failed("the rehearsal's own tables could not be removed");
             Err((failure, ending))
         }
-        Ok(done) => {
-            if let Err(failure) = after_swap(run, &done.old).await {
+        Ok(done) => match after_swap(run, &done.old).await {
+            Ok(old_dropped) => Ok(Done {
+                old_dropped,
+                ..done
+            }),
+            Err(failure) => {
                 let ending = Ending {
                     original: OriginalTable::Swapped,
                     left: left_of(run).await.unwrap_or_default(),
                     resumable: false,
                 };
-                return Err((failure.doing("clean up after the swap"), ending));
+                Err((failure.doing("clean up after the swap"), ending))
             }
-            Ok(done)
-        }
+        },
         Err(failure) => {
             let original = run.original_state();
             if !run.knows_helpers() {
@@ -171,16 +174,17 @@ async fn drop_table(session: &mut Session, table: &TableName) -> Result<()> {
         .doing(|| format!("drop {table}"))
 }
 
-async fn after_swap(run: &Run, old: &TableName) -> Result<()> {
+/// Returns whether the old table is dropped.
+async fn after_swap(run: &Run, old: &TableName) -> Result<bool> {
     let mut session = run.ddl_session().await?;
     for table in [&run.names.changelog, &run.names.checkpoint] {
         drop_table(&mut session, table).await?;
     }
     session.close().await;
-    if let OldTable::DropAfter(pause) = run.settings.old_table {
-        drop_old::after(run, old, pause).await?;
+    match run.settings.old_table {
+        OldTable::Keep => Ok(false),
+        OldTable::DropAfter(pause) => drop_old::after(run, old, pause).await,
     }
-    Ok(())
 }
 
 fn all_helpers(names: &Names) -> Vec<TableName> {

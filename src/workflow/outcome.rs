@@ -28,6 +28,8 @@ pub struct Outcome {
 pub struct Done {
     /// Where the original is now; under its own name after a rehearsal.
     pub old: TableName,
+    /// Whether it has been dropped since.
+    pub old_dropped: bool,
     /// What the comparison came to.
     pub verification: Option<Verification>,
     /// Replicas that must apply the swap, by name.
@@ -43,6 +45,7 @@ impl Done {
     pub fn in_place(run: &Run) -> Done {
         Done {
             old: run.names.original.clone(),
+            old_dropped: false,
             verification: None,
             native: None,
             rehearsal: None,
@@ -62,7 +65,7 @@ pub fn account(
     let (ending, failure) = match result {
         Ok(done) => {
             verification = done.verification;
-            old = Some(done.old.to_string());
+            old = Some((done.old.to_string(), done.old_dropped));
             native = done.native;
             rehearsal = done.rehearsal;
             forecast = after_forecast(run, native.is_none(), rehearsal.as_deref());
@@ -81,8 +84,9 @@ pub fn account(
     };
     let mut report = Report::new(status, ending, failure.as_ref().map(|(failure, _)| failure));
     report.verification = verification;
-    if let (Some(old), observe::Ending::Done) = (old, ending) {
+    if let (Some((old, dropped)), observe::Ending::Done) = (old, ending) {
         report.old_table = old;
+        report.old_table_dropped = dropped;
     }
     report.native = native.map(|way| way.to_string());
     report

@@ -123,6 +123,36 @@ async fn what_is_left_is_compared_and_removed() {
     .await;
 }
 
+/// Dropped at the end where that is asked for, and the summary does not say that it is kept.
+#[tokio::test]
+async fn the_old_table_is_dropped_when_asked_for() {
+    both(async |server| {
+        let db = TestDb::create(server, "drops").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        let statement = format!("ALTER TABLE {}.t ADD c INT", db.name);
+        let report = std::env::temp_dir().join(format!("{}.json", db.name));
+        let arguments = [
+            statement.as_str(),
+            "--native=never",
+            "--drop-old-table=after:0s",
+        ];
+        let run = Program::on(server, "migrate", arguments)
+            .args(["--report".as_ref(), report.as_os_str()])
+            .run()
+            .await
+            .expect_code(0);
+        let written = std::fs::read_to_string(&report).unwrap();
+        std::fs::remove_file(&report).unwrap();
+        let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(written["old_table_dropped"], true);
+        let dropped = format!("the original was dropped, as {}._t_del", db.name);
+        assert!(run.stdout.contains(&dropped), "{}", run.stdout);
+        assert!(!run.stdout.contains("kept as"), "{}", run.stdout);
+        assert_eq!(db.tables().await, ["_changeling_history", "t"]);
+    })
+    .await;
+}
+
 /// Stopped while the swap is held: resumable, the original whole; the same command goes on; a run that
 /// is told to drop leaves nothing.
 #[tokio::test]
