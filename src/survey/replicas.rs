@@ -33,6 +33,8 @@ pub async fn replicas(server: &Server) -> std::result::Result<Vec<ReplicaNow>, S
         let name = candidate.name();
         let replica = match topology::reach(&candidate, server.options()).await {
             Ok(replica) => replica,
+            // A mere reader of the binlog: a change feed, perhaps, or a migration like ours.
+            Err(_) if !candidate.registered => continue,
             Err(failure) => {
                 found.push(ReplicaNow {
                     name,
@@ -44,6 +46,14 @@ pub async fn replicas(server: &Server) -> std::result::Result<Vec<ReplicaNow>, S
         };
         // In a ring the way leads back.
         if !seen.insert(replica.facts().identity()) {
+            continue;
+        }
+        // Who only reads, and happens to have a server at its address, has to prove that it is a replica.
+        if !candidate.registered
+            && !topology::replicates(&replica, server, server.options())
+                .await
+                .unwrap_or(false)
+        {
             continue;
         }
         found.push(now(name, &replica).await);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Migration, SLOW, has_come, replica_of, seeded, signal};
 use crate::support::wait::PATIENCE;
-use crate::support::{Network, Proxy, alone_with_replicas, both, eventually, server};
+use crate::support::{Network, Program, Proxy, alone_with_replicas, both, eventually, server};
 
 /// Copying ceases within two seconds after a replica stops, whatever stops it, and goes on by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,6 +113,18 @@ async fn a_migration_started_on_a_replica_finds_the_primary() {
             ];
             let mut migration = Migration::start(&db, replica, &arguments);
             migration.answers(&["why"], "held back").await;
+            // Whoever reads the replica's binlog is no replica of it.
+            writer.sql("CREATE TABLE other (id INT PRIMARY KEY)").await;
+            let plan = Program::on(primary, "plan", ["--database", &db.name]).args([
+                "--table",
+                "other",
+                "--alter",
+                "ADD COLUMN d INT",
+            ]);
+            let plan = plan.run().await.expect_code(0).stdout;
+            let told = format!("replica {}:{}", replica.host, replica.port);
+            assert_eq!(plan.matches("  replica ").count(), 1, "{plan}");
+            assert!(plan.contains(&told), "{plan}");
             writer
                 .sql("UPDATE t SET a = 'changed' WHERE id % 7 = 0")
                 .await;
