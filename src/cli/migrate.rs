@@ -201,7 +201,7 @@ pub struct CutOverArgs {
     /// Triggers of the table
     #[arg(long, env = "CHANGELING_TRIGGERS", value_enum, default_value_t)]
     pub triggers: Triggers,
-    /// The original after the swap: `never` dropped, or `after:DURATION`, a minute at least
+    /// The original after the swap: `never` dropped, or `after:DURATION`; less than a minute is warned of
     #[arg(long, env = "CHANGELING_DROP_OLD_TABLE", default_value = "never", value_parser = drop_old_table)]
     pub drop_old_table: OldTable,
     /// Put the time into the old table's name
@@ -209,19 +209,15 @@ pub struct CutOverArgs {
     pub timestamp_old_table: bool,
 }
 
-/// Sooner after a swap nothing is dropped: replicas may still be applying it, caches still have the old
-/// table's pages, and nobody has seen the application with the new one.
-const DROP_OLD_AFTER_MIN: Duration = Duration::from_secs(60);
-
 fn drop_old_table(text: &str) -> std::result::Result<OldTable, String> {
     match text.split_once(':') {
         None if text == "never" => Ok(OldTable::Keep),
         Some(("after", duration)) => match values::duration(duration)? {
-            pause if pause >= DROP_OLD_AFTER_MIN => Ok(OldTable::DropAfter(pause)),
-            _ => Err(format!(
+            Duration::ZERO => Err(format!(
                 "`{text}` is too soon after the swap; write `after:1m` or more, or `never` and drop it by \
                  `changeling cleanup`"
             )),
+            pause => Ok(OldTable::DropAfter(pause)),
         },
         _ => Err(format!("`{text}` is neither `never` nor `after:DURATION`")),
     }

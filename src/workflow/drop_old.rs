@@ -20,6 +20,8 @@ use crate::progress::Progress;
 use crate::supervise::Supervisor;
 use crate::throttle::{self, ThrottlePlan};
 
+/// What is dropped sooner after the swap is warned of.
+const SOON: Duration = Duration::from_secs(60);
 /// How often it is tried while somebody holds the old table.
 const ATTEMPTS_MAX: u32 = 60;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
@@ -35,6 +37,13 @@ pub async fn after(run: &Run, old: &TableName, pause: Duration) -> Result<bool> 
             "the old table {old} is dropped in {}",
             humantime::format_duration(pause)
         );
+        if pause < SOON {
+            tracing::warn!(
+                event = "old_table_soon",
+                "that is soon after the swap: replicas may still be applying it, and nobody has seen the \
+                 application with the new table"
+            );
+        }
     }
     let wait = run.progress.wait_for(format!("the time to drop {old}"));
     wait.update(None, Some("interrupting leaves it where it is".to_string()));
