@@ -103,6 +103,24 @@ pub struct Checkpoint {
     /// them.
     #[serde(default)]
     pub misfits: Vec<String>,
+    /// How far rows are compared already; `None`: nothing is claimed.
+    #[serde(default)]
+    pub verified: Option<Verified>,
+}
+
+/// Rows that were compared and found equal, but for those that have changed since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The end of the contiguous compared prefix, as hex of the key's bytes.
+    pub next: Option<String>,
+    /// Whether all rows are compared.
+    pub finished: bool,
+    /// Chunks of the prefix.
+    pub chunks: u64,
+    /// Rows of the prefix.
+    pub rows: u64,
+    /// Keys that changes up to the applied coordinates have touched since, as hex of their bytes.
+    pub changed: Vec<String>,
 }
 
 /// A chunk, as kept.
@@ -390,6 +408,13 @@ mod tests {
             history: Some(3),
             reverts: None,
             misfits: vec![],
+            verified: Some(Verified {
+                next: Some(watermark_text(&key)),
+                finished: false,
+                chunks: 2,
+                rows: 3,
+                changed: vec![watermark_text(&key)],
+            }),
         };
         let text = serde_json::to_string(&checkpoint).unwrap();
         let back: Checkpoint = serde_json::from_str(&text).unwrap();
@@ -416,6 +441,7 @@ mod tests {
         let checkpoint = parse(OF_VERSION_1).unwrap();
         assert_eq!((checkpoint.version, checkpoint.rows_copied), (1, 5));
         assert_eq!((checkpoint.server, checkpoint.repair), (None, false));
+        assert_eq!(checkpoint.verified, None);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum VerifySetting {
     /// After the copy.
     #[default]
     After,
+    /// Behind the copy, while it goes on.
+    During,
     /// Not at all, but for chunks in which the copy met a conflict.
     Off,
 }

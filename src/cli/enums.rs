@@ -40,6 +40,7 @@ spelled!(DeferIndexes {
 });
 spelled!(VerifySetting {
     After = "after": "after the copy",
+    During = "during": "behind the copy, while it goes on",
     Off = "off": "not, but for chunks in which the copy met a conflict",
 });
 spelled!(ResumeSetting {

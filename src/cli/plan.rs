@@ -86,6 +86,7 @@ fn print_text(plan: &Plan) {
         ("copy", &plan.copy),
         ("replay", &plan.replay),
         ("indexes", &plan.indexes),
+        ("comparison", &plan.verification),
     ] {
         if let Some(choice) = choice {
             line(name, &format!("{}: {}", choice.mode, choice.why));

@@ -15,6 +15,7 @@ mod judge;
 mod mode;
 mod offenders;
 mod sample;
+mod sift;
 mod statement;
 
 use std::sync::Arc;

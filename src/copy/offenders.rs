@@ -74,7 +74,7 @@ struct Complaints {
 }
 
 async fn complaints(session: &mut Session, plan: &CopyPlan, range: &Chunk) -> Result<Complaints> {
-    let sql = statement::insert_select(plan, range, "");
+    let sql = statement::insert_select(plan, range, "", statement::Rows::All);
     let outcome = session.execute(&sql).await?;
     let warnings = match outcome.warnings {
         0 => Vec::new(),

@@ -28,7 +28,7 @@ pub async fn try_places(
     let mut tried = 0;
     for place in places {
         let (piece, _) = table.cut(session, &place, rows).await?;
-        let sql = statement::insert_select(plan, &piece, "");
+        let sql = statement::insert_select(plan, &piece, "", statement::Rows::All);
         let outcome = session.execute(&sql).await?;
         let warnings = match outcome.warnings {
             0 => Vec::new(),

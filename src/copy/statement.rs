@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{self, Meaning};
+use super::sift::{self, Sift};
 use super::{CopyMode, CopyPlan, described, offenders};
 use crate::chunk::Chunk;
 use crate::coordinates::GtidSet;
@@ -33,6 +34,15 @@ const ROWS_WITH_ALL_WARNINGS: u64 = 400;
 /// So many of a refused chunk's warnings are told.
 const WARNINGS_TOLD: usize = 20;
 
+/// Which rows of a chunk its statement selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Every one.
+    All,
+    /// Those that are not in the ghost yet, see [`sift`].
+    Missing,
+}
+
 /// What the workers of a copy share.
 pub(super) struct CopyWork {
     plan: CopyPlan,
@@ -41,6 +51,7 @@ pub(super) struct CopyWork {
     cancel: CancellationToken,
     /// Held by the one worker that inserts, where the server lets only one insert at a time.
     turn: Option<Mutex<()>>,
+    sift: Sift,
 }
 
 impl CopyWork {
@@ -61,6 +72,7 @@ impl CopyWork {
         }
         CopyWork {
             turn: serial.then(Mutex::default),
+            sift: Sift::new(&plan),
             plan,
             interlock,
             progress,
@@ -74,6 +86,7 @@ impl CopyWork {
         session: &mut Session,
         chunk: &Chunk,
         patient: bool,
+        rows: Rows,
     ) -> Result<(Outcome, Duration)> {
         let facts = self.plan.server.facts();
         // Waiting for a row while holding others could stall the application, or deadlock with it.
@@ -92,17 +105,18 @@ impl CopyWork {
             (CopyMode::Locking, Some(_)) => {
                 // NOWAIT would refuse to wait for the AUTO-INC lock too, which replay holds in turn: the
                 // rows are locked first, by a statement that inserts nothing.
-                session.execute(&self.lock_rows(chunk, impatient)).await?;
+                session.execute(&self.count_rows(chunk, impatient)).await?;
                 facts.share_lock()
             }
         };
         let outcome = session
-            .execute_surely(&insert_select(&self.plan, chunk, locking))
+            .execute_surely(&insert_select(&self.plan, chunk, locking, rows))
             .await?;
         Ok((outcome, began.elapsed()))
     }
 
-    fn lock_rows(&self, chunk: &Chunk, locking: &str) -> String {
+    /// How many rows the original has in the chunk.
+    fn count_rows(&self, chunk: &Chunk, locking: &str) -> String {
         let table = Keyed {
             table: &self.plan.original.name,
             key: &self.plan.key,
@@ -147,11 +161,23 @@ impl CopyWork {
         }
     }
 
+    async fn attempt(
+        &self,
+        session: &mut Session,
+        chunk: &Chunk,
+        patient: bool,
+        rows: Rows,
+    ) -> Result<Worked> {
+        let inserted = self.insert(session, chunk, patient, rows).await?;
+        self.settle(session, chunk, rows, inserted).await
+    }
+
     /// Reads the warnings of the chunk's statement, and commits or rolls back.
     async fn settle(
         &self,
         session: &mut Session,
         chunk: &Chunk,
+        rows: Rows,
         (outcome, inserted_in): (Outcome, Duration),
     ) -> Result<Worked> {
         let (key, ghost) = (&self.plan.key, &self.plan.ghost);
@@ -180,11 +206,17 @@ impl CopyWork {
                 });
             return Err(told.fold(failure, Failure::evidence));
         }
+        let inserted = outcome.affected;
+        let rows = match rows {
+            Rows::All => outcome.records.unwrap_or(inserted),
+            // Those that were there are rows of the table too.
+            Rows::Missing => session.one(&self.count_rows(chunk, "")).await?,
+        };
+        self.sift.met(rows, inserted);
         let began = Instant::now();
         session.execute("COMMIT").await?;
-        let rows = outcome.records.unwrap_or(outcome.affected);
         self.progress.rows_copied.add(rows);
-        self.progress.rows_inserted.add(outcome.affected);
+        self.progress.rows_inserted.add(inserted);
         Ok(Worked::Done {
             rows,
             took: inserted_in + began.elapsed(),
@@ -220,10 +252,16 @@ impl ChunkWork for CopyWork {
             CopyMode::LockFree => Some(self.open(session, chunk).await?),
             CopyMode::Locking => None,
         };
-        let result = match self.insert(session, chunk, patient).await {
-            Ok(inserted) => self.settle(session, chunk, inserted).await,
-            Err(failure) => Err(failure),
+        let rows = match self.sift.is_on() {
+            true => Rows::Missing,
+            false => Rows::All,
         };
+        let mut result = self.attempt(session, chunk, patient, rows).await;
+        if let (Ok(Worked::Split { why: None, .. }), Rows::All) = (&result, rows)
+            && self.sift.met_too_many()
+        {
+            result = self.attempt(session, chunk, patient, Rows::Missing).await;
+        }
         if result
             .as_ref()
             .is_err_and(|failure| !failure.is_disconnected())
@@ -279,19 +317,23 @@ pub(super) async fn prepare(session: &mut Session, compress: bool) -> Result<()>
 
 /// `INSERT IGNORE INTO ghost (…) SELECT … FROM original WHERE range`, in the order of the key, so that
 /// neighbouring chunks do not take the ghost's pages from each other.
-pub(super) fn insert_select(plan: &CopyPlan, chunk: &Chunk, locking: &str) -> String {
+pub(super) fn insert_select(plan: &CopyPlan, chunk: &Chunk, locking: &str, rows: Rows) -> String {
     let table = Keyed {
         table: &plan.original.name,
         key: &plan.key,
         side: Side::Source,
     };
     format!(
-        "INSERT IGNORE INTO {} ({}) SELECT {} FROM {} WHERE {}{} {locking}",
+        "INSERT IGNORE INTO {} ({}) SELECT {} FROM {} WHERE {}{}{} {locking}",
         quote::table(&plan.ghost.name),
         quote::idents(plan.map.target_names()),
         plan.map.select_list(),
         table.from_clause(),
         bounds::within(&plan.key, Side::Source, chunk),
+        match rows {
+            Rows::All => String::new(),
+            Rows::Missing => sift::condition(plan, chunk),
+        },
         bounds::ordered(&plan.key, Side::Source, chunk),
     )
 }

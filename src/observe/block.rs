@@ -73,6 +73,10 @@ fn copied(status: &StatusSnapshot) -> String {
     {
         text.push_str(&format!(", up to {key}"));
     }
+    if status.phase == "copy" && status.rows_verified > 0 {
+        let compared = grouped(status.rows_verified);
+        text.push_str(&format!(", {compared} compared"));
+    }
     text
 }
 

@@ -21,9 +21,12 @@ struct Inner {
     bytes: usize,
     keys: HashSet<KeyBytes>,
     overflow: bool,
+    /// What was taken and is not settled yet.
+    in_hand: HashSet<KeyBytes>,
+    in_hand_overflow: bool,
 }
 
-/// What was recorded since the last time.
+/// What is to be looked at again.
 #[derive(Debug, Default)]
 pub struct Dirty {
     /// The keys, each once.
@@ -54,18 +57,53 @@ impl DirtyKeys {
         *self.lock() = Inner::default();
     }
 
-    /// Takes what was recorded since the last time, and goes on recording.
+    /// Takes what was recorded since the last time, and what was taken before and not [`DirtyKeys::settled`];
+    /// goes on recording.
     pub fn drain(&self) -> Dirty {
         let mut inner = self.lock();
         inner.bytes = 0;
         let keys = std::mem::take(&mut inner.keys);
-        let overflow = std::mem::take(&mut inner.overflow);
-        drop(inner);
+        inner.in_hand.extend(keys);
+        inner.in_hand_overflow |= std::mem::take(&mut inner.overflow);
         Dirty {
             // Only bytes that a key wrote are recorded.
-            keys: keys.iter().filter_map(|key| Key::from_bytes(key)).collect(),
-            overflow,
+            keys: inner
+                .in_hand
+                .iter()
+                .filter_map(|key| Key::from_bytes(key))
+                .collect(),
+            overflow: inner.in_hand_overflow,
         }
+    }
+
+    /// What was taken has been looked at.
+    pub fn settled(&self) {
+        let mut inner = self.lock();
+        inner.in_hand = HashSet::new();
+        inner.in_hand_overflow = false;
+    }
+
+    /// Records keys that others have recorded.
+    pub fn seed(&self, keys: &[Key]) {
+        let keys: Vec<KeyBytes> = keys.iter().map(Key::to_bytes).collect();
+        self.add(keys.iter());
+    }
+
+    /// Everything that is yet to be looked at again; `None` if that is more than so many keys, or is not
+    /// known, or nothing is recorded at all.
+    pub fn unsettled(&self, keys_max: usize) -> Option<Vec<Key>> {
+        let inner = self.lock();
+        let lost = inner.overflow || inner.in_hand_overflow;
+        if !inner.on || lost || inner.keys.len() + inner.in_hand.len() > keys_max {
+            return None;
+        }
+        Some(
+            inner
+                .keys
+                .union(&inner.in_hand)
+                .filter_map(|key| Key::from_bytes(key))
+                .collect(),
+        )
     }
 
     /// What is recorded, which stays.
@@ -135,14 +173,39 @@ mod tests {
         dirty.add(keys[..2].iter());
         let found = dirty.drain();
         assert_eq!((found.keys.len(), found.overflow), (2, false));
+        dirty.settled();
         dirty.add(keys.iter());
         let found = dirty.drain();
         assert_eq!((found.keys.len(), found.overflow), (2, true));
+        dirty.settled();
         assert!(!dirty.drain().overflow);
         dirty.add(keys[..2].iter());
         dirty.remove(keys[1..].iter());
         assert_eq!(dirty.look().keys, [Key(vec![Cell::Int(0)])]);
         dirty.add(keys[1..2].iter());
         assert_eq!((dirty.len(), dirty.drain().overflow), (2, false));
+    }
+
+    #[test]
+    fn what_is_in_hand_is_not_forgotten() {
+        let dirty = DirtyKeys::default();
+        let keys: Vec<Key> = (0..4).map(|n| Key(vec![Cell::Int(n)])).collect();
+        assert_eq!(dirty.unsettled(9), None, "nothing is recorded");
+        dirty.record(3 * (KEY_BYTES + 9));
+        assert_eq!(dirty.unsettled(9), Some(Vec::new()));
+        dirty.seed(&keys[..1]);
+        assert_eq!(dirty.drain().keys, keys[..1]);
+        dirty.seed(&keys[1..2]);
+        assert_eq!(dirty.unsettled(2).map(|keys| keys.len()), Some(2));
+        assert_eq!(dirty.unsettled(1), None, "too many");
+        assert_eq!(dirty.drain().keys.len(), 2, "the first was not settled");
+        dirty.settled();
+        assert_eq!(dirty.unsettled(0), Some(Vec::new()));
+        dirty.seed(&keys);
+        assert_eq!(dirty.unsettled(9), None, "one is not known");
+        assert!(dirty.drain().overflow);
+        assert_eq!(dirty.unsettled(9), None, "it still is not");
+        dirty.settled();
+        assert_eq!(dirty.unsettled(0), Some(Vec::new()));
     }
 }

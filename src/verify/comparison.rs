@@ -174,6 +174,11 @@ impl Comparison {
             .any(|column| column.source.is_none())
     }
 
+    /// Whether the ghost orders rows differently, so that each side is walked along its own key.
+    pub fn needs_two_walks(&self) -> bool {
+        self.target_order.is_some()
+    }
+
     /// The key in the order of the ghost's index, if that is another than the original's.
     pub(super) fn target_order(&self) -> Option<&Arc<MigrationKey>> {
         self.target_order.as_ref()

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -13,12 +14,16 @@ use super::sizer::Sizer;
 use super::track::Track;
 use super::{Controls, Part, WalkPlan, keys};
 use crate::chunk::Chunk;
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::key::Key;
 use crate::mysql::retry::Endurance;
 use crate::mysql::{Purpose, Session, quote};
 use crate::names::TableName;
 use crate::schema::MigrationKey;
+
+/// How long a walk waits at least for the one before it: each look reads as many entries of the index as a
+/// chunk has.
+const BEHIND_PAUSE: Duration = Duration::from_millis(250);
 
 /// A table with its key and the side of the key that it is.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +222,7 @@ impl Chunker {
             if let Part::Spread(spread) = &self.plan.part {
                 rows = rows.min(spread.chunk_rows_max());
             }
-            let Some(upper) = self.fetch(Ask::Bound(&whole, rows)).await? else {
+            let Some(upper) = self.bound(&whole, rows).await? else {
                 break;
             };
             let mut chunk = Chunk {
@@ -243,7 +248,7 @@ impl Chunker {
                     }
                     next.filter(|_| !spread.is_enough())
                 }
-                Part::UpToNow(_) | Part::All(_) | Part::Ranges(_) => {
+                Part::UpToNow(_) | Part::All(_) | Part::Behind(..) | Part::Ranges(_) => {
                     left.or_else(|| ranges.pop_front())
                 }
             };
@@ -275,13 +280,53 @@ impl Chunker {
         Ok(match &plan.part {
             Part::Ranges(ranges) => Some(ranges.iter().cloned().collect()),
             Part::Spread(spread) => Some(spread.strata.iter().cloned().collect()),
-            Part::All(from) => Some(VecDeque::from([open(from.clone(), None)])),
+            Part::All(from) | Part::Behind(from, _) => {
+                Some(VecDeque::from([open(from.clone(), None)]))
+            }
             Part::UpToNow(from) => self.fetch(Ask::Last).await?.map(|last| {
                 last.map(|last| open(from.clone(), Some(last)))
                     .into_iter()
                     .collect()
             }),
         })
+    }
+
+    /// Where a chunk of so many rows from the range's front ends; inside `None` if the range has no more
+    /// rows than that. Behind another walk it is waited until that is far enough. `None` when cancelled.
+    async fn bound(&mut self, range: &Chunk, rows: u64) -> Result<Option<Option<Key>>> {
+        let plan = self.plan.clone();
+        let Part::Behind(_, other) = &plan.part else {
+            return self.fetch(Ask::Bound(range, rows)).await;
+        };
+        let mut other = other.clone();
+        loop {
+            let mark = other.borrow_and_update().clone();
+            if mark.finished {
+                return self.fetch(Ask::Bound(range, rows)).await;
+            }
+            if let Some(reached) = mark.next {
+                let so_far = Chunk {
+                    upper: Some(reached),
+                    upper_included: false,
+                    ..range.clone()
+                };
+                let Some(upper) = self.fetch(Ask::Bound(&so_far, rows)).await? else {
+                    return Ok(None);
+                };
+                if upper.is_some() {
+                    return Ok(Some(upper));
+                }
+            }
+            let further = async {
+                tokio::time::sleep(BEHIND_PAUSE).await;
+                other.changed().await
+            };
+            tokio::select! {
+                changed = further => changed
+                    .map_err(|_| Failure::failed("the walk that this one goes behind is gone"))?,
+                () = self.controls.cancel.cancelled() => return Ok(None),
+            }
+        }
     }
 
     async fn close(self) -> Result<()> {

@@ -46,6 +46,10 @@ use worker::Worker;
 /// The most workers a walk can have; tunables that ask for more get these.
 pub const WORKERS_MAX: usize = 64;
 
+/// A walk behind another has one worker for so many of the other's: comparing a chunk takes about a quarter
+/// of the time of copying it.
+const WORKERS_OF_ONE_BEHIND: usize = 4;
+
 /// How a chunk came out.
 #[derive(Clone, Debug)]
 pub enum Worked {
@@ -101,10 +105,39 @@ pub enum Part {
     /// From a key, or from the beginning, without an end: the last chunk has none, and an empty table is
     /// one chunk.
     All(Option<Key>),
+    /// From a key, or from the beginning, behind another walk over the same table: as far as that has come
+    /// without a gap, and on to the end, as [`Part::All`], when it is finished. By a quarter of the workers
+    /// until then.
+    Behind(Option<Key>, watch::Receiver<LowWatermark>),
     /// These ranges; the watermark's [`LowWatermark::next`] means nothing then.
     Ranges(Vec<Chunk>),
     /// A sample spread over the key; the watermark's [`LowWatermark::next`] means nothing then.
     Spread(Arc<Spread>),
+}
+
+impl Part {
+    /// How many of so many workers are wanted for it now.
+    fn workers(&self, all: usize) -> usize {
+        match self {
+            Part::Behind(_, other) if !other.borrow().finished => {
+                all.div_ceil(WORKERS_OF_ONE_BEHIND)
+            }
+            _ => all,
+        }
+    }
+
+    /// Returns when more workers are wanted; never if all are already.
+    async fn wants_more(&self) {
+        if let Part::Behind(_, other) = self
+            && !other.borrow().finished
+        {
+            let waited = other.clone().wait_for(|mark| mark.finished).await.is_ok();
+            if waited {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 /// What a walk needs to know.

@@ -90,6 +90,7 @@ impl<W: ChunkWork> Worker<W> {
             tokio::select! {
                 Ok(()) = self.controls.pace.changed() => {}
                 Ok(()) = self.controls.tunables.changed() => {}
+                () = self.plan.part.wants_more() => {}
                 () = self.exhausted.cancelled() => return false,
                 () = self.controls.cancel.cancelled() => return false,
             }
@@ -99,6 +100,7 @@ impl<W: ChunkWork> Worker<W> {
     /// How many workers there should be now.
     fn wanted(&self) -> usize {
         let workers = self.controls.tunables.borrow().copy_workers;
+        let workers = self.plan.part.workers(workers);
         let share = self.controls.pace.borrow().share.unwrap_or(1.0);
         // Rounded up: a small share of few workers is one worker, not none.
         ((workers as f64 * share).ceil() as usize).clamp(1, WORKERS_MAX)

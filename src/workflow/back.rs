@@ -354,6 +354,7 @@ pub async fn prepare(
         history: None,
         reverts: Some(entry.id),
         misfits: back.from.misfits.clone(),
+        verified: None,
     });
     let mut prepared = prepare::connect_tables(
         original.clone(),

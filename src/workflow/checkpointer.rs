@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::claim;
 use crate::checkpoint::{self, Checkpoint, Stage};
 use crate::chunk::LowWatermark;
 use crate::failure::Result;
@@ -42,6 +43,7 @@ pub struct Checkpointer {
     /// Held from looking at what is true until it is written: an older checkpoint never follows a newer one.
     writing: tokio::sync::Mutex<()>,
     replay: Option<Arc<Replay>>,
+    verified: Option<watch::Receiver<LowWatermark>>,
 }
 
 impl Checkpointer {
@@ -66,6 +68,7 @@ impl Checkpointer {
             status: None,
             writing: tokio::sync::Mutex::default(),
             replay: None,
+            verified: None,
         }
     }
 
@@ -96,6 +99,8 @@ impl Checkpointer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        // Before the coordinates, see below.
+        let verified = self.verified.as_ref().map(|mark| mark.borrow().clone());
         let watermark = self.watermark.borrow().clone();
         if let Some(key) = &watermark.next {
             checkpoint.watermark = Some(checkpoint::watermark_text(key));
@@ -109,6 +114,8 @@ impl Checkpointer {
         // After the coordinates, which must not cover a row that is not yet among them.
         if let Some(replay) = &self.replay {
             checkpoint.misfits = replay.misfits().keys();
+            // After the coordinates too: a change that they cover is recorded by then.
+            checkpoint.verified = verified.and_then(|mark| claim::now(&mark, replay.dirty()));
         }
         (checkpoint.postponed, checkpoint.released) = operators_word(&self.tunables.borrow());
         checkpoint.rows_copied = self.progress.rows_copied.get();
@@ -118,6 +125,12 @@ impl Checkpointer {
     /// Whose rows that do not fit are kept with the checkpoint.
     pub fn with_misfits(mut self, replay: Arc<Replay>) -> Checkpointer {
         self.replay = Some(replay);
+        self
+    }
+
+    /// How far rows are compared, if the checkpoint is to keep it.
+    pub fn with_proof(mut self, verified: Option<watch::Receiver<LowWatermark>>) -> Checkpointer {
+        self.verified = verified;
         self
     }
 

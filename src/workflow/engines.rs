@@ -1,11 +1,13 @@
 //! Starts what runs all the time: binlog reader, replay, heartbeats, throttle, checkpoints.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::checkpointer::Checkpointer;
+use super::claim;
 use super::horizon;
 use super::last_changes::Rest;
 use super::prepare::Prepared;
@@ -51,6 +53,10 @@ pub struct Engines {
     pub checkpointer: Arc<Checkpointer>,
     /// How far the copy has come.
     pub watermark: watch::Sender<LowWatermark>,
+    /// How far rows have been compared, of those that are compared in their order.
+    pub verified: watch::Sender<LowWatermark>,
+    /// Rows that were compared again since they had changed.
+    pub rechecked: AtomicU64,
     /// How the copy reads.
     pub copy_mode: CopyMode,
     /// For the cut-over and for settling.
@@ -127,6 +133,13 @@ pub async fn start(
             backlog.look_again(&checkpoint::key_of_text(key)?);
         }
     }
+    // Before replay applies anything: what it changes is to be compared again.
+    let claims = claim::may_be_made(run, uniqueness);
+    let proven = match &prepared.resumed {
+        Some(found) if claims => claim::of_interrupted(run, found, &prepared.key, &replay).await?,
+        _ => LowWatermark::default(),
+    };
+    let verified = watch::Sender::new(proven);
     let cancel = group.token();
     let handle = reader::start(
         reader::Feed {
@@ -208,6 +221,7 @@ pub async fn start(
             first,
         )
         .with_misfits(replay.clone())
+        .with_proof(claims.then(|| verified.subscribe()))
         .tells(status.clone()),
     );
     // A transaction of its own, acknowledged before the table's last key is read: servers commit in the order
@@ -236,6 +250,8 @@ pub async fn start(
         throttle,
         checkpointer,
         watermark,
+        verified,
+        rechecked: AtomicU64::new(0),
         copy_mode,
         rest,
         comparison,
@@ -351,6 +367,7 @@ fn first_checkpoint(run: &Run, prepared: &Prepared, backlog: &Backlog) -> Checkp
             history: run.record.id(),
             reverts: None,
             misfits: Vec::new(),
+            verified: None,
         },
     }
 }

@@ -227,7 +227,7 @@ async fn revert(
             proof
         }
         None => {
-            let verified = proof::verify(run, prepared, engines, controls, None).await;
+            let verified = proof::verify(run, prepared, engines, controls).await;
             in_step::verdict(engines, verified)?
         }
     };
@@ -319,7 +319,7 @@ impl Watch {
         let mut asked = run.revert_asked.subscribe();
         let left = self.until.saturating_duration_since(Instant::now());
         let proving = async {
-            let proof = proof::verify(run, prepared, engines, &own, None).await;
+            let proof = proof::verify(run, prepared, engines, &own).await;
             own.cancel.cancel();
             proof
         };

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::approve::{Approval, Approved, Way, approve};
 use super::back;
+use super::behind;
 use super::count;
 use super::desk::{self, Desk, FaceKind};
 use super::ending::{Ending, OriginalTable};
@@ -230,7 +231,7 @@ async fn through_the_ghost(
     });
     status.expect_after_copy(
         !prepared.deferred.is_empty(),
-        run.settings.verify != VerifySetting::Off,
+        run.settings.verify == VerifySetting::After,
     );
     let controls = Controls {
         pace: engines.throttle.pace.clone(),
@@ -284,8 +285,20 @@ async fn to_the_end(
         count::rows(run, desk, &controls.cancel).await?;
     }
     desk.announce(HookEvent::BeforeRowCopy).await?;
-    copy_rows(run, desk, staged).await?;
-    desk.announce(HookEvent::RowCopyComplete).await?;
+    if behind::is_wanted(run, prepared, engines) {
+        let copying = async |controls: Controls| {
+            let controls = &controls;
+            copy_rows(run, desk, Staged { controls, ..staged }).await?;
+            desk.announce(HookEvent::RowCopyComplete).await?;
+            run.progress.enter(Phase::Verify);
+            Ok(())
+        };
+        let comparing = behind::beside(run, prepared, engines, controls, copying).await;
+        in_step::verdict(engines, comparing)?;
+    } else {
+        copy_rows(run, desk, staged).await?;
+        desk.announce(HookEvent::RowCopyComplete).await?;
+    }
     let built_in = if run.back.is_some() {
         in_step::reach(run, engines, controls).await?;
         Duration::ZERO
@@ -296,13 +309,13 @@ async fn to_the_end(
     let sample = rehearsing.and_then(Rehearsing::covered);
     let proof = in_step::verdict(
         engines,
-        proof::verify(run, prepared, engines, controls, sample).await,
+        proof::prove(run, prepared, engines, controls, sample).await,
     )?;
     desk.announce(HookEvent::Verified).await?;
     if let Some(rehearsing) = rehearsing {
         let account = rehearsing.account(run, prepared, built_in).await?;
         return Ok(Done {
-            verification: proof.summary(run),
+            verification: proof.summary(run, engines),
             rehearsal: Some(Box::new(account)),
             ..Done::in_place(run)
         });
@@ -322,7 +335,7 @@ async fn to_the_end(
         desk.announce(HookEvent::BeforeCutOver).await?;
         there_and_back(run, desk, alter, engines, controls, stop_replication).await?;
         return Ok(Done {
-            verification: proof.summary(run),
+            verification: proof.summary(run, engines),
             ..Done::in_place(run)
         });
     }

@@ -4,7 +4,9 @@
 
 mod approve;
 mod back;
+mod behind;
 mod checkpointer;
+mod claim;
 mod compare;
 mod count;
 mod desk;

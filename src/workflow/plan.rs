@@ -1,8 +1,11 @@
 //! What a migration would do, and what stands against it. Nothing is left on the server: the ALTER is
 //! tried on an empty scratch table that is dropped at once, rows in a temporary one.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::behind;
 use super::index_timing;
 use super::run::Run;
 use super::{native, rehearse};
@@ -16,7 +19,10 @@ use crate::mysql::Purpose;
 use crate::observe::forecast::KeptForecast;
 use crate::observe::text;
 use crate::preflight::{self, Severity};
+use crate::replay::uniqueness::Uniqueness;
+use crate::settings::VerifySetting;
 use crate::survey::{self, ReplicaNow, Retention, RowsTried, Space, Verdict};
+use crate::verify::Comparison;
 
 /// The answer of `changeling plan`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,6 +49,8 @@ pub struct Plan {
     pub replay: Option<Choice>,
     /// When secondary indexes would be built, and why.
     pub indexes: Option<Choice>,
+    /// When original and ghost would be compared, and why.
+    pub verification: Option<Choice>,
     /// Rows, by the server's estimate.
     pub rows: u64,
     /// Bytes of data and indexes, by the server's estimate.
@@ -246,10 +254,43 @@ pub async fn plan(run: &Run) -> Result<Plan> {
             map,
             key,
         };
+        plan.verification = Some(verification(run, &what));
         plan.duplicates = Some(survey::duplicates(&run.server, &what).await?);
         plan.sample = Some(survey::try_rows(&run.server, &run.names, &alter, &what).await?);
     }
     Ok(plan)
+}
+
+/// When rows would be compared.
+fn verification(run: &Run, rows: &RowsTried<'_>) -> Choice {
+    let uniqueness = Uniqueness::of(rows.original, rows.target, rows.map, rows.key);
+    let key = Arc::new(rows.key.clone());
+    let facts = run.server.facts();
+    let comparison = Comparison::new(facts, rows.original, rows.target, rows.map, key);
+    let (mode, why) = match run.settings.verify {
+        VerifySetting::After => (
+            "after",
+            "all rows are compared between the copy and the swap",
+        ),
+        VerifySetting::During => {
+            match behind::hindrance(&run.settings.extent, uniqueness, &comparison) {
+                None => ("during", "rows are compared behind the copy, as asked for"),
+                Some(why) => ("after", why),
+            }
+        }
+        VerifySetting::Off if uniqueness == Uniqueness::Stricter => (
+            "after",
+            "the new table has a unique key that the original does not imply, so a row could go for another",
+        ),
+        VerifySetting::Off => (
+            "off",
+            "as asked for; only chunks in which the copy meets a conflict are compared",
+        ),
+    };
+    Choice {
+        mode: mode.to_string(),
+        why: why.to_string(),
+    }
 }
 
 /// Space, binlogs, and who holds the table.

@@ -1,7 +1,7 @@
 //! Proof that the ghost has the original's rows, and keeps having them until the swap.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,7 +12,8 @@ use super::last_changes::Rest;
 use super::prepare::Prepared;
 use super::run::{Run, stopped};
 use crate::chunk::{Chunk, LowWatermark};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, FailureKind, Result};
+use crate::key::Key;
 use crate::observe::Verification;
 use crate::progress::Phase;
 use crate::replay::uniqueness::Uniqueness;
@@ -21,14 +22,14 @@ use crate::verify::{self, Comparison, Settle, VerifyPlan};
 use crate::walk::{Controls, Part};
 
 /// Memory for the keys of rows that change after they were compared.
-const DIRTY_BYTES_MAX: usize = 64 << 20;
+pub const DIRTY_BYTES_MAX: usize = 64 << 20;
 /// So few keys are left for the next round, or for the look under the lock.
 const DIRTY_FEW: usize = 500;
 /// Rounds of rechecking before the swap is tried with what is left: what changes faster than it can be
 /// compared never comes to an end.
 const ROUNDS_MAX: usize = 10;
-/// Between two rounds while the cut-over is held.
-const HELD_PAUSE: Duration = Duration::from_secs(5);
+/// Between two rounds while other rows are compared, or the cut-over is held.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(5);
 
 impl Settle for Rest {
     fn settle(&self, limit: Duration) -> BoxFuture<'_, Result<bool>> {
@@ -69,7 +70,6 @@ pub struct Proof {
     /// Whether changed rows are compared again.
     follows: bool,
     chunks: u64,
-    rechecked: AtomicU64,
 }
 
 /// How the verification of a run goes.
@@ -84,18 +84,33 @@ pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
     }
 }
 
-/// Compares all rows, or those of the `sample` that was copied, or where that is turned off those ranges in which the copy met a conflict.
+/// Compares all rows, whatever was compared before; as [`prove`].
+///
+/// # Errors
+/// As [`prove`].
+pub async fn verify(
+    run: &Run,
+    prepared: &Prepared,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<Proof> {
+    engines.verified.send_replace(LowWatermark::default());
+    engines.rechecked.store(0, Ordering::Relaxed);
+    prove(run, prepared, engines, controls, None).await
+}
+
+/// Compares all rows that have not been compared yet, or those of the `sample` that was copied, or where that
+/// is turned off those ranges in which the copy met a conflict; then again what has changed meanwhile.
 ///
 /// # Errors
 /// A difference; what the server answered; [`stopped`].
-pub async fn verify(
+pub async fn prove(
     run: &Run,
     prepared: &Prepared,
     engines: &Engines,
     controls: &Controls,
     sample: Option<Vec<Chunk>>,
 ) -> Result<Proof> {
-    let plan = plan(run, prepared, engines);
     let suspects = engines.watermark.borrow().suspects.clone();
     let stricter = engines.uniqueness == Uniqueness::Stricter;
     if stricter && run.settings.verify == VerifySetting::Off {
@@ -112,44 +127,39 @@ pub async fn verify(
             "original and ghost are compared all the same, since the ghost was put right"
         );
     }
-    let follows = stricter || repaired || run.settings.verify == VerifySetting::After;
-    let part = if follows {
-        sample.map_or(Part::All(None), Part::Ranges)
+    let follows = stricter || repaired || run.settings.verify != VerifySetting::Off;
+    let mut proof = Proof {
+        plan: plan(run, prepared, engines),
+        follows,
+        chunks: 0,
+    };
+    let ranges = if follows {
+        sample
     } else if suspects.is_empty() {
         tracing::info!(
             event = "unverified",
             "original and ghost are not compared: --verify=off"
         );
-        return Ok(Proof {
-            plan,
-            follows,
-            chunks: 0,
-            rechecked: AtomicU64::new(0),
-        });
+        return Ok(proof);
     } else {
-        Part::Ranges(suspects)
+        Some(suspects)
     };
     run.progress.enter(Phase::Verify);
-    // Before the first row is compared: what changes or is evicted from here on is looked at again.
-    engines.replay.dirty().record(DIRTY_BYTES_MAX);
-    engines.replay.watch_evictions(true).await;
-    let watermark = watch::Sender::new(LowWatermark::default());
-    let end = verify::run(
-        plan.clone(),
-        part,
-        controls.clone(),
-        run.progress.clone(),
-        watermark,
-    )
-    .await?;
-    if !end.finished {
-        return Err(stopped());
-    }
-    let proof = Proof {
-        plan,
-        follows,
-        chunks: end.chunks,
-        rechecked: AtomicU64::new(0),
+    proof.chunks = match ranges {
+        Some(ranges) => {
+            let own = watch::Sender::new(LowWatermark::default());
+            begin(engines, false).await;
+            compare(run, &proof.plan, controls, Part::Ranges(ranges), own).await?
+        }
+        None => {
+            let so_far = engines.verified.borrow().clone();
+            if so_far.finished {
+                begin(engines, true).await;
+            } else {
+                walk(run, prepared, engines, controls, Part::All(so_far.next)).await?;
+            }
+            engines.verified.borrow().chunks
+        }
     };
     for _ in 0..ROUNDS_MAX {
         if proof.recheck(run, engines, controls).await? <= DIRTY_FEW {
@@ -159,13 +169,122 @@ pub async fn verify(
     Ok(proof)
 }
 
+/// Compares the rows of this part in their order: what [`Engines::verified`] tells is behind it.
+///
+/// # Errors
+/// A difference; what the server answered; [`stopped`].
+pub async fn walk(
+    run: &Run,
+    prepared: &Prepared,
+    engines: &Engines,
+    controls: &Controls,
+    part: Part,
+) -> Result<()> {
+    let goes_on = *engines.verified.borrow() != LowWatermark::default();
+    begin(engines, goes_on).await;
+    let plan = plan(run, prepared, engines);
+    let cancel = controls.cancel.child_token();
+    let own = Controls {
+        cancel: cancel.clone(),
+        ..controls.clone()
+    };
+    // Neither is dropped half way: the other one's end is told, and both are awaited.
+    let walking = async {
+        let walked = compare(run, &plan, &own, part, engines.verified.clone()).await;
+        cancel.cancel();
+        walked
+    };
+    let following = async {
+        let followed = follow(run, &plan, engines, &own).await;
+        if followed.is_err() {
+            cancel.cancel();
+        }
+        followed
+    };
+    match tokio::join!(walking, following) {
+        (Err(walked), Err(followed)) if walked.kind() == FailureKind::Interrupted => Err(followed),
+        (walked, followed) => walked.map(drop).and(followed),
+    }
+}
+
+/// Compares rows again that change while others are compared for the first time, until cancelled: so that they
+/// do not pile up, and few are left for a resume to look at.
+async fn follow(
+    run: &Run,
+    plan: &VerifyPlan,
+    engines: &Engines,
+    controls: &Controls,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_ROUNDS) => {}
+            () = controls.cancel.cancelled() => return Ok(()),
+        }
+        let dirty = engines.replay.dirty().drain();
+        // What was lost is not settled, and the rounds afterwards see to it.
+        if dirty.overflow || dirty.keys.is_empty() {
+            continue;
+        }
+        recheck_keys(run, plan, engines, controls, dirty.keys).await?;
+        if controls.cancel.is_cancelled() {
+            return Ok(());
+        }
+        engines.replay.dirty().settled();
+    }
+}
+
+/// Cancelled, it returns early.
+async fn recheck_keys(
+    run: &Run,
+    plan: &VerifyPlan,
+    engines: &Engines,
+    controls: &Controls,
+    keys: Vec<Key>,
+) -> Result<()> {
+    engines
+        .rechecked
+        .fetch_add(keys.len() as u64, Ordering::Relaxed);
+    verify::recheck(plan.clone(), keys, controls.clone(), run.progress.clone()).await
+}
+
+/// Before the first row is compared: what changes or is evicted from here on is looked at again. Where rows
+/// have been compared before, changes are recorded already.
+async fn begin(engines: &Engines, goes_on: bool) {
+    if !goes_on {
+        engines.replay.dirty().record(DIRTY_BYTES_MAX);
+    }
+    engines.replay.watch_evictions(true).await;
+}
+
+/// Compares a part; returns in how many chunks.
+async fn compare(
+    run: &Run,
+    plan: &VerifyPlan,
+    controls: &Controls,
+    part: Part,
+    watermark: watch::Sender<LowWatermark>,
+) -> Result<u64> {
+    let end = verify::run(
+        plan.clone(),
+        part,
+        controls.clone(),
+        run.progress.clone(),
+        watermark,
+    )
+    .await?;
+    match end.finished {
+        true => Ok(end.chunks),
+        false => Err(stopped()),
+    }
+}
+
 impl Proof {
     /// What the comparison came to, for the report; `None` if nothing was compared.
-    pub fn summary(&self, run: &Run) -> Option<Verification> {
+    pub fn summary(&self, run: &Run, engines: &Engines) -> Option<Verification> {
         (self.chunks > 0).then(|| Verification {
             rows: run.progress.rows_verified.get(),
             chunks: self.chunks,
-            rechecked: self.rechecked.load(Ordering::Relaxed),
+            rechecked: engines.rechecked.load(Ordering::Relaxed),
             differences: 0,
         })
     }
@@ -187,33 +306,20 @@ impl Proof {
                 event = "verify_again",
                 "more rows have changed since they were compared than can be remembered: all are compared again"
             );
-            let watermark = watch::Sender::new(LowWatermark::default());
-            let end = verify::run(
-                self.plan.clone(),
-                Part::All(None),
-                controls.clone(),
-                run.progress.clone(),
-                watermark,
-            )
-            .await?;
-            if !end.finished {
-                return Err(stopped());
-            }
+            // Nothing is claimed any more; only then what was lost counts as looked at.
+            engines.verified.send_replace(LowWatermark::default());
+            engines.replay.dirty().settled();
+            let (plan, all) = (&self.plan, Part::All(None));
+            compare(run, plan, controls, all, engines.verified.clone()).await?;
             return Ok(usize::MAX);
         }
         if count > 0 {
-            self.rechecked.fetch_add(count as u64, Ordering::Relaxed);
-            verify::recheck(
-                self.plan.clone(),
-                dirty.keys,
-                controls.clone(),
-                run.progress.clone(),
-            )
-            .await?;
+            recheck_keys(run, &self.plan, engines, controls, dirty.keys).await?;
         }
         if controls.cancel.is_cancelled() {
             return Err(stopped());
         }
+        engines.replay.dirty().settled();
         Ok(count)
     }
 
@@ -238,7 +344,7 @@ impl Proof {
                 self.recheck(run, engines, controls).await?;
             }
             tokio::select! {
-                () = tokio::time::sleep(HELD_PAUSE) => {}
+                () = tokio::time::sleep(BETWEEN_ROUNDS) => {}
                 changed = held.changed() => {
                     changed.map_err(|_| Failure::failed("nobody watches what holds the cut-over any more"))?;
                 }

@@ -35,7 +35,7 @@ pub async fn swap(
     run.progress.enter(Phase::Finish);
     Ok(Done {
         old: swapped.old,
-        verification: proof.summary(run),
+        verification: proof.summary(run, engines),
         replicas,
         ..Done::in_place(run)
     })

@@ -39,8 +39,9 @@ async fn kill_runs(server: &'static TestServer) {
         for option in ["--chunk-size=", "--defer-indexes=", "--verify="] {
             case.options.retain(|given| !given.starts_with(option));
         }
+        let verify = ["--verify=after", "--verify=during"][(seed / 2 % 2) as usize];
         case.options
-            .extend(["--chunk-size=20", "--defer-indexes=on", "--verify=after"].map(String::from));
+            .extend(["--chunk-size=20", "--defer-indexes=on", verify].map(String::from));
         println!("seed {seed}, {}", case.name());
         let field = Field::start(server, case).await;
         kill_until_altered(&field, kills, &mut deaths, &mut rng).await;

@@ -46,6 +46,16 @@ async fn ways_and_reasons_are_told() {
             assert_eq!(instant["server_way"]["row_versions_used"], 0);
             assert!(instant["server_way"]["row_versions_left"].as_u64().unwrap() >= 64);
         }
+        assert_eq!(instant["verification"]["mode"], "after");
+        for (alter, option, mode) in [
+            ("ADD COLUMN c INT", "--verify=during", "during"),
+            ("ADD UNIQUE KEY (a)", "--verify=during", "after"),
+            ("ADD COLUMN c INT", "--verify=off", "off"),
+            ("ADD UNIQUE KEY (a)", "--verify=off", "after"),
+        ] {
+            let (_, told) = plan(server, &db, alter, &[option]).await;
+            assert_eq!(told["verification"]["mode"], mode, "{alter} {option}");
+        }
         let (_, forbidden) = plan(server, &db, "ADD COLUMN c INT", &["--native=never"]).await;
         assert_eq!(forbidden["our_way"]["way"], "ghost");
 

@@ -5,5 +5,6 @@ mod fits;
 mod keys;
 mod locks;
 mod plans;
+mod resumed;
 pub mod setup;
 mod steering;

@@ -40,6 +40,11 @@ impl Tables {
         if !alter.is_empty() {
             db.sql(format!("ALTER TABLE _t_gho {alter}")).await;
         }
+        Tables::with_ghost(db, renamed).await
+    }
+
+    /// Takes `t` and `_t_gho` of the database.
+    pub async fn with_ghost(db: &TestDb, renamed: &[(&str, &str)]) -> Tables {
         // Hundreds of connections are opened by these tests: encryption would take most of their time.
         let options = ConnectOptions {
             ssl_mode: SslMode::Disabled,

@@ -138,6 +138,7 @@ async fn evicted_rows_are_told() {
             rig.settle().await;
             let told = rig.replay.evicted().drain();
             assert_eq!(told.keys, [changeling::key::Key(vec![Cell::Int(1)])]);
+            rig.replay.evicted().settled();
             rig.feed([update(1, images.then_some(&row(1, 100)))]);
             rig.settle().await;
             assert_same_rows(&db, "t", "_t_gho").await;
@@ -145,6 +146,7 @@ async fn evicted_rows_are_told() {
             // A genuine duplicate.
             db.sql("INSERT INTO t VALUES (20, 5, 20)").await;
             rig.replay.dirty().drain();
+            rig.replay.dirty().settled();
             rig.feed([insert(20, images.then_some(&row(20, 5)))]);
             rig.settle().await;
             let told = rig.replay.evicted().drain();

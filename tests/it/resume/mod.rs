@@ -3,9 +3,10 @@
 
 mod differs;
 mod failover;
-mod field;
+pub mod field;
 mod outages;
 mod purged;
+mod verification;
 
 use std::future::Future;
 

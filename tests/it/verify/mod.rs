@@ -2,6 +2,7 @@
 
 mod conversions;
 mod damage;
+mod during;
 mod live;
 mod setup;
 mod under_way;
