@@ -36,6 +36,8 @@ use crate::walk::keys::describe;
 
 /// So many keys are kept in a checkpoint, which is written every second.
 const CHANGED_MAX: usize = 2000;
+/// No more bytes of them, as they are written.
+const CHANGED_BYTES_MAX: usize = 256 << 10;
 
 /// Whether checkpoints of this run may claim anything.
 pub fn may_be_made(run: &Run, uniqueness: Uniqueness) -> bool {
@@ -52,12 +54,16 @@ pub fn now(mark: &LowWatermark, dirty: &DirtyKeys) -> Option<Verified> {
         return None;
     }
     let changed = dirty.unsettled(CHANGED_MAX)?;
+    let changed: Vec<String> = changed.iter().map(checkpoint::watermark_text).collect();
+    if changed.iter().map(String::len).sum::<usize>() > CHANGED_BYTES_MAX {
+        return None;
+    }
     Some(Verified {
         next: mark.next.as_ref().map(checkpoint::watermark_text),
         finished: mark.finished,
         chunks: mark.chunks,
         rows: mark.rows,
-        changed: changed.iter().map(checkpoint::watermark_text).collect(),
+        changed,
     })
 }
 
@@ -129,4 +135,38 @@ async fn restarted_since(run: &Run, found: &Checkpoint) -> Result<bool> {
     let up = Duration::from_secs(seconds);
     let run_began = Duration::from_micros(now_micros().saturating_sub(found.started_micros));
     Ok(up < run_began)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Key;
+    use crate::row::Cell;
+
+    fn claimed(keys: &[Key], next: Option<Key>) -> Option<usize> {
+        let dirty = DirtyKeys::default();
+        dirty.record(DIRTY_BYTES_MAX);
+        dirty.seed(keys);
+        let mark = LowWatermark {
+            next,
+            ..LowWatermark::default()
+        };
+        now(&mark, &dirty).map(|verified| verified.changed.len())
+    }
+
+    #[test]
+    fn only_what_can_be_kept_is_claimed() {
+        let number = |n: i64| Key(vec![Cell::Int(n)]);
+        let next = Some(number(5));
+        assert_eq!(claimed(&[], None), None, "nothing is compared");
+        assert_eq!(claimed(&[number(1), number(2)], next.clone()), Some(2));
+        let many: Vec<Key> = (0..=CHANGED_MAX as i64).map(number).collect();
+        assert_eq!(claimed(&many[1..], next.clone()), Some(CHANGED_MAX));
+        assert_eq!(claimed(&many, next.clone()), None, "too many keys");
+        let long: Vec<Key> = (0..100u8)
+            .map(|n| Key(vec![Cell::Bytes(vec![n; 2000])]))
+            .collect();
+        assert_eq!(claimed(&long[..50], next.clone()), Some(50));
+        assert_eq!(claimed(&long, next), None, "too many bytes");
+    }
 }
