@@ -16,7 +16,7 @@ use crate::mysql::error::does_not_fit;
 use crate::mysql::retry::Endurance;
 use crate::mysql::{Purpose, Server, Session, quote};
 use crate::names::TableName;
-use crate::schema::{ColumnMap, MigrationKey};
+use crate::schema::{ColumnMap, Fill, MigrationKey};
 use crate::walk::bounds::{self, Side, SidedKey};
 
 /// Keys of one transaction. (MariaDB turns lists of 1000 and more into joins.)
@@ -105,6 +105,7 @@ impl Repairer {
             Side::Source.index(&self.key),
             bounds::any_of_sided(&self.key, Side::Source, keys),
         );
+        let fill = Fill::of(&self.map);
         session.execute("START TRANSACTION").await?;
         // First, so that nothing of the ghost is locked while the application is waited for.
         let _: Vec<u8> = session.query(&format!("SELECT 1 {from}")).await?;
@@ -117,10 +118,12 @@ impl Repairer {
             .await?;
         session
             .execute(&format!(
-                "REPLACE INTO {} ({}) SELECT {} {from}",
+                "REPLACE INTO {} ({}{}) SELECT {}{} {from}",
                 quote::table(&self.ghost),
                 quote::idents(self.map.target_names()),
+                fill.columns,
                 self.map.select_list(),
+                fill.values,
             ))
             .await
             .map_err(unfit)

@@ -17,7 +17,7 @@ use crate::interlock::{Interlock, OpenChunk};
 use crate::mysql::error::is_transaction_too_large;
 use crate::mysql::{Outcome, Purpose, Session, quote};
 use crate::progress::Progress;
-use crate::schema::Column;
+use crate::schema::{Column, Fill};
 use crate::walk::bounds::{self, Side};
 use crate::walk::chunker::Keyed;
 use crate::walk::{ChunkWork, Worked};
@@ -323,11 +323,14 @@ pub(super) fn insert_select(plan: &CopyPlan, chunk: &Chunk, locking: &str, rows:
         key: &plan.key,
         side: Side::Source,
     };
+    let fill = Fill::of(&plan.map);
     format!(
-        "INSERT IGNORE INTO {} ({}) SELECT {} FROM {} WHERE {}{}{} {locking}",
+        "INSERT IGNORE INTO {} ({}{}) SELECT {}{} FROM {} WHERE {}{}{} {locking}",
         quote::table(&plan.ghost.name),
         quote::idents(plan.map.target_names()),
+        fill.columns,
         plan.map.select_list(),
+        fill.values,
         table.from_clause(),
         bounds::within(&plan.key, Side::Source, chunk),
         match rows {

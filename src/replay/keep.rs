@@ -8,10 +8,6 @@ use crate::schema::{Column, ColumnMap};
 pub struct Keep {
     /// The columns that stay.
     pub(super) columns: Vec<Kept>,
-    /// `, a, b`: columns that must be given a value, having no default.
-    pub(super) fill_columns: String,
-    /// `, 0, ''`: the value.
-    pub(super) fill_values: String,
 }
 
 /// A column that stays.
@@ -41,19 +37,13 @@ impl Keep {
     pub fn of(map: &ColumnMap) -> Keep {
         let mut keep = Keep {
             columns: Vec::new(),
-            fill_columns: String::new(),
-            fill_values: String::new(),
         };
         for column in map.added.iter().filter(|column| column.generated.is_none()) {
             let name = quote::ident(&column.name);
             keep.columns.push(Kept {
                 form: form(column),
-                name: name.clone(),
+                name,
             });
-            if let Some(value) = fill(column) {
-                keep.fill_columns += &format!(", {name}");
-                keep.fill_values += &format!(", {value}");
-            }
         }
         keep
     }
@@ -98,28 +88,4 @@ fn form(column: &Column) -> Form {
         }
         _ => Form::Bytes(column.charset.clone()),
     }
-}
-
-/// What the server's own ADD COLUMN gives rows where a column is NOT NULL without a default (both
-/// manuals, "Data Type Default Values"); `None` where the column needs nothing, or nothing is known.
-pub fn fill(column: &Column) -> Option<&'static str> {
-    if column.nullable
-        || column.default.is_some()
-        || column.generated.is_some()
-        || column.auto_increment()
-    {
-        return None;
-    }
-    Some(match column.data_type.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "float"
-        | "double" | "year" | "bit" => "0",
-        "date" => "'0000-00-00'",
-        "datetime" | "timestamp" => "'0000-00-00 00:00:00'",
-        "time" => "'00:00:00'",
-        "enum" => "1",
-        "json" => "'null'",
-        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "binary"
-        | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "set" => "''",
-        _ => return None,
-    })
 }

@@ -8,7 +8,7 @@ use super::window::KeyBytes;
 use crate::key::Key;
 use crate::mysql::{Facts, quote};
 use crate::names::TableName;
-use crate::schema::{ColumnMap, KeyKind, MigrationKey};
+use crate::schema::{ColumnMap, Fill, KeyKind, MigrationKey};
 use crate::walk::Side;
 use crate::walk::bounds::{any_of, equals};
 use crate::walk::keys::select_list;
@@ -61,6 +61,8 @@ pub struct Statements {
     ghost: String,
     columns: String,
     select: String,
+    /// See [`Fill`].
+    fill_values: String,
     /// The assignments of ON DUPLICATE KEY UPDATE, after the name of the new row where the server has
     /// one.
     update: String,
@@ -113,6 +115,7 @@ impl Statements {
             );
             assignments.join(", ")
         };
+        let fill = Fill::of(map);
         let old_form = |name: &str| format!("VALUES({name})");
         let new_form = |name: &str| format!("changeling_new.{name}");
         let (row_name, update_row) = match facts.names_inserted_row() {
@@ -126,10 +129,9 @@ impl Statements {
                 Side::Source.index(&key)
             ),
             ghost: quote::table(ghost),
-            columns: with(quote::idents(map.target_names()), &keep, |keep| {
-                &keep.fill_columns
-            }),
-            select: with(map.select_list(), &keep, |keep| &keep.fill_values),
+            columns: quote::idents(map.target_names()) + &fill.columns,
+            select: map.select_list() + &fill.values,
+            fill_values: fill.values,
             update: format!("{row_name}ON DUPLICATE KEY UPDATE {update_row}"),
             update_selected: format!("ON DUPLICATE KEY UPDATE {}", update(&old_form)),
             wait: facts.share_lock(),
@@ -235,9 +237,7 @@ impl Statements {
         for (index, row) in rows.iter().enumerate() {
             sql.push_str(if index == 0 { "(" } else { ", (" });
             sql.push_str(row.values.unwrap_or_default());
-            if let Some(keep) = &self.keep {
-                sql.push_str(&keep.fill_values);
-            }
+            sql.push_str(&self.fill_values);
             sql.push(')');
         }
         if matches!(verb, Verb::Update | Verb::Keep) {
@@ -319,7 +319,7 @@ impl Statements {
             })
             .collect();
         let source = match row.values {
-            Some(values) => format!("VALUES ({values})"),
+            Some(values) => format!("VALUES ({values}{})", self.fill_values),
             None => format!(
                 "SELECT {} {} WHERE {} {}",
                 self.select,
@@ -424,13 +424,6 @@ fn guarded(
         "{name} = IF(IF({}, 0, 9223372036854775807 + (1 + LENGTH({kept}))) < 0, {kept}, {value})",
         same.join(" AND ")
     )
-}
-
-fn with(list: String, keep: &Option<Keep>, more: impl Fn(&Keep) -> &String) -> String {
-    match keep {
-        Some(keep) => list + more(keep),
-        None => list,
-    }
 }
 
 /// An expression over the ghost's key column that gives the original's value of it.

@@ -2,6 +2,7 @@
 //! migration key.
 
 pub mod column_map;
+pub mod fill;
 pub mod key_cells;
 pub mod key_fit;
 pub mod load;
@@ -9,6 +10,7 @@ pub mod migration_key;
 pub mod table;
 
 pub use column_map::{ColumnMap, ColumnMoves, ColumnPair};
+pub use fill::{Fill, fill};
 pub use key_cells::{key_cell_from_value, select_expression};
 pub use load::load;
 pub use migration_key::{KeyColumn, KeyKind, MigrationKey};

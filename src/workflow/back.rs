@@ -15,7 +15,6 @@ use crate::history::{self, Entry, Kind, State, WayBack};
 use crate::mysql::error::ER_TABLE_EXISTS;
 use crate::mysql::{ConnectOptions, Purpose, Server, Session, quote};
 use crate::names::{Names, TableName};
-use crate::replay::keep;
 use crate::schema::{self, TableDefinition};
 use crate::settings::{Triggers, WhichRun};
 
@@ -397,7 +396,7 @@ pub fn columns(prepared: &Prepared) -> Vec<String> {
         lines.push(format!("column {} goes, with its values", column.name));
     }
     for column in map.added.iter().filter(|column| column.generated.is_none()) {
-        let otherwise = match (&column.default, keep::fill(column)) {
+        let otherwise = match (&column.default, schema::fill(column)) {
             _ if column.auto_increment() => "get the next number".to_string(),
             (Some(default), _) => format!("get its default, {default}"),
             (None, Some(value)) => {
