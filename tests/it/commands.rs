@@ -134,7 +134,7 @@ async fn the_old_table_is_dropped_when_asked_for() {
         let arguments = [
             statement.as_str(),
             "--native=never",
-            "--drop-old-table=after:0s",
+            "--drop-old-table=after:1s",
         ];
         let run = Program::on(server, "migrate", arguments)
             .args(["--report".as_ref(), report.as_os_str()])
