@@ -202,7 +202,11 @@ impl Drop for Stage {
 
 const SHOWN_ONLY: [&str; 6] = ["text", "json", "ini", "yaml", "html", "rust"];
 
+/// The pages name a port for metrics, which only one can have.
+static PORT: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn play(flavour: &str, primary: &'static str) {
+    let _port = PORT.lock().await;
     if !is_wanted(flavour) {
         return;
     }
