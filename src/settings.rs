@@ -448,7 +448,7 @@ impl Settings {
             duplicate_scan: true,
             compress_binlog: true,
             analyze: true,
-            backlog_bytes_max: 256 << 20,
+            backlog_bytes_max: backlog_bytes(256 << 20),
             reconnect_limit: Duration::from_secs(300),
             heartbeat_interval: Duration::from_millis(100),
             checkpoint_interval: Duration::from_secs(1),
@@ -462,4 +462,11 @@ impl Settings {
             statsd: None,
         }
     }
+}
+
+/// How many bytes of changes may wait where replay is given so much memory: the rest is for working on them, for
+/// the keys that are to be compared again, and for the program itself. (With 256 MiB of waiting changes, of five
+/// million in one transaction, the program took 325 MiB, with 179 it took 273.)
+pub const fn backlog_bytes(memory: usize) -> usize {
+    memory / 2
 }

@@ -18,7 +18,7 @@ use crate::names::TableName;
 use crate::settings::{
     BinlogFrom, ControlPort, CopySetting, CutOverSettings, DeferIndexes, KillBlockers,
     NativeSetting, OldTable, Place, ReplaySetting, ResumeSetting, Settings, Triggers,
-    VerifySetting,
+    VerifySetting, backlog_bytes,
 };
 use crate::tunables::Tunables;
 use crate::workflow;
@@ -110,7 +110,7 @@ pub struct EngineArgs {
     /// Do not look for duplicates under new unique keys before the copy
     #[arg(long, env = "CHANGELING_SKIP_DUPLICATE_SCAN")]
     pub skip_duplicate_scan: bool,
-    /// Memory for changes that wait
+    /// Memory for replay: changes that wait take half of it at most, working on them the rest
     #[arg(long, env = "CHANGELING_BACKLOG_MEMORY", default_value = "256MiB", value_parser = values::size)]
     pub backlog_memory: u64,
     /// How long to try to reach the binlog again after it was lost
@@ -438,9 +438,11 @@ impl SettingsArgs {
             duplicate_scan: !engine.skip_duplicate_scan,
             compress_binlog: engine.compress_binlog == Switch::Auto,
             analyze: engine.analyze == Switch::Auto,
-            backlog_bytes_max: usize::try_from(engine.backlog_memory).map_err(|_| {
-                Failure::usage("--backlog-memory is larger than this machine's memory")
-            })?,
+            backlog_bytes_max: usize::try_from(engine.backlog_memory)
+                .map(backlog_bytes)
+                .map_err(|_| {
+                    Failure::usage("--backlog-memory is larger than this machine's memory")
+                })?,
             reconnect_limit: engine.reconnect_limit,
             report: run.report,
             forecast: run.forecast,

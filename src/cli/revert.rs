@@ -73,7 +73,7 @@ pub struct RevertArgs {
         help_heading = "Replay and verification"
     )]
     verify: VerifySetting,
-    /// Memory for changes that wait
+    /// Memory for replay: changes that wait take half of it at most, working on them the rest
     #[arg(long, env = "CHANGELING_BACKLOG_MEMORY", default_value = "256MiB", value_parser = values::size, help_heading = "Replay and verification")]
     backlog_memory: u64,
     /// How long to try to reach the binlog again after it was lost
