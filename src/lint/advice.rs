@@ -20,6 +20,18 @@ pub(super) fn in_batches(table: &Table, assignment: &str, condition: &str) -> St
     )
 }
 
+/// The step that gives rows a value which have none yet.
+pub(super) fn fill_older(table: &Table, column: &str) -> String {
+    format!(
+        "fill the older rows: {}",
+        in_batches(
+            table,
+            &format!("{column} = …"),
+            &format!("{column} IS NULL")
+        )
+    )
+}
+
 /// A table that gets another name, by whatever statement.
 pub(super) fn rename_table(old: &Table, new: &Table, line: usize) -> Remark {
     Remark::new(

@@ -1,7 +1,7 @@
 //! Judges what a clause of ALTER TABLE does to columns.
 
 use super::Remark;
-use super::advice::{in_batches, migrate};
+use super::advice::{fill_older, in_batches, migrate};
 use super::alter::Judge;
 use super::definition::{Column, Generated, TypeChange, columns_of_clause, compare, plain};
 use super::rules;
@@ -27,14 +27,7 @@ impl Judge<'_, '_> {
                 [
                     migrate(self.table, &format!("ADD COLUMN {name} {type_text} NULL")),
                     format!("deploy the application that writes {name}"),
-                    format!(
-                        "fill the older rows: {}",
-                        in_batches(
-                            self.table,
-                            &format!("{name} = …"),
-                            &format!("{name} IS NULL")
-                        )
-                    ),
+                    fill_older(self.table, &name),
                     migrate(self.table, &format!("MODIFY {name} {type_text} NOT NULL")),
                 ],
             );
@@ -166,14 +159,7 @@ impl Judge<'_, '_> {
                 format!("{what} {may} NOT NULL"),
                 [
                     format!("deploy an application that writes no NULL into {name}"),
-                    format!(
-                        "fill the older rows: {}",
-                        in_batches(
-                            self.table,
-                            &format!("{name} = …"),
-                            &format!("{name} IS NULL")
-                        )
-                    ),
+                    fill_older(self.table, &name),
                     migrate(self.table, &clause.text),
                 ],
             );

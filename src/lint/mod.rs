@@ -260,4 +260,6 @@ fn accept(remarks: &mut [Remark], statement: &Statement<'_>, acceptances: &mut [
 }
 
 #[cfg(test)]
+mod example_tests;
+#[cfg(test)]
 mod tests;

@@ -58,15 +58,7 @@ async fn ctl(socket: &Path, command: &[&str]) -> Run {
 }
 
 async fn ask(socket: &Path, command: &[&str]) -> String {
-    let run = ctl(socket, command).await;
-    assert_eq!(
-        run.code,
-        Some(0),
-        "{command:?}: {}{}",
-        run.stdout,
-        run.stderr
-    );
-    run.stdout
+    ctl(socket, command).await.expect_code(0).stdout
 }
 
 /// Asks until the answer has this text.

@@ -53,15 +53,7 @@ impl Migration {
     }
 
     async fn ask(&self, command: &[&str]) -> String {
-        let run = self.ctl(command).await;
-        assert_eq!(
-            run.code,
-            Some(0),
-            "{command:?}: {}{}",
-            run.stdout,
-            run.stderr
-        );
-        run.stdout
+        self.ctl(command).await.expect_code(0).stdout
     }
 
     /// Asks until the answer has this text.
