@@ -23,11 +23,17 @@ pub struct Readiness {
 
 /// The changes that are not in the ghost yet, and whoever brings them there.
 ///
-/// The order of calls in an attempt: `quiesce`, then under the lock `marker`, `apply_rest`,
+/// The order of calls in an attempt: `receive_all`, `quiesce`, then under the lock `marker`, `apply_rest`,
 /// `check_last` (and `arrived_since_marker` in the two-session protocol); then `resume`, unless the
 /// tables were swapped or nobody knows. What comes through the binlog after the swap belongs to the
 /// new table and is never applied.
 pub trait LastChanges: Sync {
+    /// Waits, while nothing is locked, until all that was committed before is received.
+    ///
+    /// # Errors
+    /// A transient failure if it has not come by `deadline`; anything else ends the run.
+    fn receive_all(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send;
+
     /// Lets the appliers finish what they are at and suspends them, so that none of our own sessions
     /// holds or asks for a lock on original or ghost. Changes are still received.
     ///

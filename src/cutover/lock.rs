@@ -7,7 +7,7 @@ use super::changes::LastChanges;
 use super::crew::{bounded, released_after, unlock};
 use super::report::Step;
 use super::triggers::{Trigger, create_new};
-use crate::failure::Result;
+use crate::failure::{ErrorClass, Failure, Result};
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::{Names, TableName};
@@ -21,6 +21,8 @@ pub(super) struct Lock<'a> {
     pub lock_until: Instant,
     /// When the swap itself must begin at the latest.
     pub until: Instant,
+    /// More rows than this are not applied under the lock.
+    pub rows_max: u64,
     /// The original's triggers, to be put on the ghost.
     pub triggers: &'a [Trigger],
 }
@@ -62,6 +64,18 @@ impl Lock<'_> {
         })
         .await?;
         within(until)?;
+        // A statement that is killed is rolled back first, while the application waits: what cannot be
+        // done in time is not begun.
+        let rows = changes.readiness().backlog_rows;
+        if rows > self.rows_max {
+            return Err(Failure::from_server(
+                ErrorClass::Transient,
+                None,
+                format!(
+                    "{rows} changed rows came just before the lock, too many to be applied under it"
+                ),
+            ));
+        }
         log.begin(Step::Rest);
         log.rows_applied += bounded(watch, id, until, changes.apply_rest(holder, ghost)).await?;
         log.begin(Step::Check);

@@ -68,6 +68,7 @@ impl LockAndRename {
             ghost: &plan.names.ghost,
             lock_until: asked + lock_wait,
             until: begin_by,
+            rows_max: plan.rest_rows_max(),
             triggers,
         };
         let prepared = lock

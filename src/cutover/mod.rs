@@ -117,6 +117,13 @@ impl CutOverPlan {
         self.budget * 2 / 3
     }
 
+    /// How many rows may be applied under the lock: 25 a millisecond, less than half of what was
+    /// measured without a lock (200,000 rows in 3.5 s).
+    fn rest_rows_max(&self) -> u64 {
+        let millis = u64::try_from(self.budget_to_begin().as_millis()).unwrap_or(u64::MAX);
+        self.backlog_rows_max.max(millis.saturating_mul(25))
+    }
+
     /// A plan with the defaults and the protocol that the server can, and no replicas.
     pub fn new(server: Server, names: Names) -> CutOverPlan {
         CutOverPlan {

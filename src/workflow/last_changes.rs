@@ -169,6 +169,10 @@ impl Rest {
 }
 
 impl LastChanges for Rest {
+    async fn receive_all(&self, deadline: Instant) -> Result<()> {
+        self.marker_back(deadline).await.map(drop)
+    }
+
     async fn quiesce(&self) -> Result<()> {
         let mut slot = self.marker_session.lock().await;
         if slot.is_none() {

@@ -145,6 +145,7 @@ impl Sentry {
             ghost: &sorted.ghost,
             lock_until: asked + lock_wait,
             until: begin_by,
+            rows_max: plan.rest_rows_max(),
             triggers,
         };
         let keeper = Some(&mut self.keeper);

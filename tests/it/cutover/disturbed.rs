@@ -187,3 +187,52 @@ async fn backups_and_preferred_writers_cost_no_write() {
     back_up(server(APART)).await;
     prefer_writers(server(APART)).await;
 }
+
+/// A large transaction that is still being sent is not met under the lock.
+#[tokio::test]
+async fn changes_on_their_way_are_awaited_without_the_lock() {
+    both(async |server| {
+        let db = TestDb::create(server, "on_its_way").await;
+        let mut field = Field::start(db, protocol_of(server), 3).await;
+        field.changes.late.store(3, Ordering::SeqCst);
+        let (end, attempts) = field.cut_over().await;
+        swapped(end);
+        assert_eq!(field.changes.late.load(Ordering::SeqCst), 0);
+        assert_eq!(attempts.len(), 1);
+        field.assert_nothing_lost().await;
+    })
+    .await;
+}
+
+/// What is too much for the budget is not begun under the lock: a killed statement is rolled back first,
+/// while the application waits.
+#[tokio::test]
+async fn too_many_changes_are_not_begun_under_the_lock() {
+    both(async |server| {
+        let db = TestDb::create(server, "too_many").await;
+        let mut field = Field::start(db, protocol_of(server), 3).await;
+        let waiting = field.changes.waiting.clone();
+        let begun = Arc::new(AtomicBool::new(false));
+        let (first, seen) = (AtomicBool::new(true), begun.clone());
+        field.changes.interfere = Box::new(move |part| {
+            if part == "marker" && first.swap(false, Ordering::SeqCst) {
+                waiting.store(200_000, Ordering::SeqCst);
+                let waiting = waiting.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    waiting.store(0, Ordering::SeqCst);
+                });
+            } else if part == "rest" && waiting.load(Ordering::SeqCst) > 0 {
+                seen.store(true, Ordering::SeqCst);
+            }
+            Box::pin(async {})
+        });
+        let (end, attempts) = field.cut_over().await;
+        swapped(end);
+        assert!(!begun.load(Ordering::SeqCst));
+        let told = attempts[0].outcome.to_string();
+        assert!(told.contains("200000 changed rows"), "{told}");
+        field.assert_nothing_lost().await;
+    })
+    .await;
+}

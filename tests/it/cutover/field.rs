@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use changeling::cutover::{
     Attempt, CutOverPlan, LastChanges, Ownership, Protocol, Readiness, Swap, Swapped, ownership,
     run,
 };
-use changeling::failure::{Failure, Result};
+use changeling::failure::{ErrorClass, Failure, Result};
 use changeling::mysql::{ConnectOptions, Facts, Purpose, Server, Session, quote};
 use changeling::names::{Names, TableName};
 use changeling::progress::Progress;
@@ -35,6 +35,10 @@ pub struct WholeTable {
     marked: Mutex<(String, u64)>,
     /// Times it was suspended minus times it was resumed: at most one at the end.
     pub suspended: AtomicU32,
+    /// So often what was committed has not been received in time.
+    pub late: AtomicU32,
+    /// Rows that wait to be applied, as replay would tell.
+    pub waiting: Arc<AtomicU64>,
     /// Called at the beginning of each part, with its name: tests interfere here.
     pub interfere: Interfere,
 }
@@ -51,6 +55,17 @@ impl WholeTable {
 }
 
 impl LastChanges for WholeTable {
+    async fn receive_all(&self, _deadline: Instant) -> Result<()> {
+        let less = |late: u32| late.checked_sub(1);
+        match self
+            .late
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        {
+            Ok(_) => Err(Failure::from_server(ErrorClass::Transient, None, "late")),
+            Err(_) => Ok(()),
+        }
+    }
+
     async fn quiesce(&self) -> Result<()> {
         self.suspended.fetch_add(1, Ordering::SeqCst);
         (self.interfere)("quiesce").await;
@@ -106,6 +121,7 @@ impl LastChanges for WholeTable {
     fn readiness(&self) -> Readiness {
         Readiness {
             lag: Some(Duration::ZERO),
+            backlog_rows: self.waiting.load(Ordering::SeqCst),
             ..Readiness::default()
         }
     }
@@ -187,6 +203,8 @@ impl Field {
             session: Mutex::new(replay),
             marked: Mutex::default(),
             suspended: AtomicU32::new(0),
+            late: AtomicU32::new(0),
+            waiting: Arc::default(),
             interfere: Box::new(|_| Box::pin(async {})),
         };
         let mut field = Field {
