@@ -119,6 +119,11 @@ impl DirtyKeys {
         }
     }
 
+    /// Whether a key is recorded: it comes with the next [`DirtyKeys::drain`].
+    pub fn contains(&self, key: &Key) -> bool {
+        self.lock().keys.contains(&key.to_bytes())
+    }
+
     /// How many keys are recorded.
     pub fn len(&self) -> usize {
         self.lock().keys.len()
@@ -182,6 +187,8 @@ mod tests {
         dirty.add(keys[..2].iter());
         dirty.remove(keys[1..].iter());
         assert_eq!(dirty.look().keys, [Key(vec![Cell::Int(0)])]);
+        assert!(dirty.contains(&Key(vec![Cell::Int(0)])));
+        assert!(!dirty.contains(&Key(vec![Cell::Int(1)])));
         dirty.add(keys[1..2].iter());
         assert_eq!((dirty.len(), dirty.drain().overflow), (2, false));
     }

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::look::Look;
 use super::work::VerifyPlan;
 use crate::failure::{Failure, FailureKind, Result};
+use crate::key::Key;
 use crate::mysql::{Session, quote};
 use crate::walk::bounds::{self, Side, SidedKey};
 use crate::walk::keys::describe_sided;
@@ -32,6 +33,12 @@ pub trait Settle: Send + Sync + 'static {
     /// True when every change that was visible when this was called is in the ghost and visible there;
     /// false if that takes longer than `limit`, or the run is being ended.
     fn settle(&self, limit: Duration) -> BoxFuture<'_, Result<bool>>;
+
+    /// Whether this row of the original has changed after those who compare took note of changes, so that it
+    /// will be compared later all the same.
+    fn changed_again(&self, _key: &Key) -> bool {
+        false
+    }
 
     /// Whether there are such changes at all; if not, the first look is as good as any later one.
     fn replays(&self) -> bool {
@@ -115,6 +122,9 @@ pub(super) async fn explain(
         }
         settled(plan).await?;
         suspects = look.differing_of(&suspects).await?;
+        if plan.leaves_changing {
+            suspects.retain(|suspect| !plan.settle.changed_again(&suspect.key));
+        }
     }
     let mut named: Vec<String> = Vec::new();
     let count = suspects.len();

@@ -70,6 +70,7 @@ pub async fn compare(
     let (only_first, only_second) = (names(&map.dropped), names(&map.added));
     let progress = Arc::new(Progress::default());
     let plan = VerifyPlan {
+        leaves_changing: false,
         server: server.clone(),
         target_server: second_server.cloned(),
         comparison: Arc::new(Comparison::new(

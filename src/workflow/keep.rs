@@ -287,7 +287,7 @@ impl Watch {
             return Ok(());
         }
         let looked = match &self.proof {
-            Some(proof) => proof.recheck(run, engines, controls).await.map(drop),
+            Some(proof) => proof.follow_up(run, engines, controls).await.map(drop),
             None => self.prove(run, prepared, engines, controls).await,
         };
         match looked {

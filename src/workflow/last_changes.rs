@@ -16,6 +16,7 @@ use crate::names::{Names, TableName};
 use crate::pace::Pace;
 use crate::replay::Replay;
 use crate::replay::backlog::Backlog;
+use crate::replay::dirty::DirtyKeys;
 use crate::verify::{self, Comparison};
 
 /// How long the flush under way may take to come to its end. The application feels nothing of it.
@@ -87,6 +88,11 @@ impl Rest {
 }
 
 impl Rest {
+    /// Keys that replay has changed and nobody has compared since.
+    pub(super) fn replay_dirty(&self) -> &DirtyKeys {
+        self.replay.dirty()
+    }
+
     /// Stops replication on the server, which is a replica, and waits until the ghost has everything:
     /// then nothing changes any more.
     ///

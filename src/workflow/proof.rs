@@ -39,6 +39,10 @@ impl Settle for Rest {
             Ok(self.marker_applied(&name, limit).await.is_ok())
         })
     }
+
+    fn changed_again(&self, key: &Key) -> bool {
+        self.replay_dirty().contains(key)
+    }
 }
 
 /// How this run's tables are compared.
@@ -72,7 +76,7 @@ pub struct Proof {
     chunks: u64,
 }
 
-/// How the verification of a run goes.
+/// How the verification of a run goes while it goes on: what changes all the time is left to its end.
 pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
     VerifyPlan {
         server: run.server.clone(),
@@ -80,6 +84,7 @@ pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
         comparison: engines.comparison.clone(),
         settle: engines.rest.clone(),
         mend: None,
+        leaves_changing: true,
         row_bytes_estimate: prepared.original.row_bytes_estimate,
     }
 }
@@ -162,10 +167,11 @@ pub async fn prove(
         }
     };
     for _ in 0..ROUNDS_MAX {
-        if proof.recheck(run, engines, controls).await? <= DIRTY_FEW {
+        if proof.follow_up(run, engines, controls).await? <= DIRTY_FEW {
             break;
         }
     }
+    proof.recheck(run, engines, controls).await?;
     Ok(proof)
 }
 
@@ -289,13 +295,36 @@ impl Proof {
         })
     }
 
-    /// Compares rows again that have changed since they were compared; returns how many had.
+    /// Compares all rows again that have changed since they were compared.
     ///
     /// # Errors
     /// As [`verify`].
-    pub async fn recheck(
+    pub async fn recheck(&self, run: &Run, engines: &Engines, controls: &Controls) -> Result<()> {
+        let strict = VerifyPlan {
+            leaves_changing: false,
+            ..self.plan.clone()
+        };
+        self.round(run, &strict, engines, controls).await?;
+        Ok(())
+    }
+
+    /// The same in between, but what changes just now is left to a later time; returns how many there were.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub async fn follow_up(
         &self,
         run: &Run,
+        engines: &Engines,
+        controls: &Controls,
+    ) -> Result<usize> {
+        self.round(run, &self.plan, engines, controls).await
+    }
+
+    async fn round(
+        &self,
+        run: &Run,
+        plan: &VerifyPlan,
         engines: &Engines,
         controls: &Controls,
     ) -> Result<usize> {
@@ -309,12 +338,12 @@ impl Proof {
             // Nothing is claimed any more; only then what was lost counts as looked at.
             engines.verified.send_replace(LowWatermark::default());
             engines.replay.dirty().settled();
-            let (plan, all) = (&self.plan, Part::All(None));
+            let all = Part::All(None);
             compare(run, plan, controls, all, engines.verified.clone()).await?;
             return Ok(usize::MAX);
         }
         if count > 0 {
-            recheck_keys(run, &self.plan, engines, controls, dirty.keys).await?;
+            recheck_keys(run, plan, engines, controls, dirty.keys).await?;
         }
         if controls.cancel.is_cancelled() {
             return Err(stopped());
@@ -341,7 +370,7 @@ impl Proof {
         let _wait = run.progress.wait_for("the operator's word to cut over");
         while *held.borrow_and_update() {
             if self.follows {
-                self.recheck(run, engines, controls).await?;
+                self.follow_up(run, engines, controls).await?;
             }
             tokio::select! {
                 () = tokio::time::sleep(BETWEEN_ROUNDS) => {}

@@ -16,6 +16,7 @@ use crate::copy::setup::{Steering, Tables};
 /// The plan to compare both tables, with this way for changes to get through.
 pub fn plan(tables: &Tables, settle: Arc<dyn Settle>) -> VerifyPlan {
     VerifyPlan {
+        leaves_changing: false,
         server: tables.server.clone(),
         target_server: None,
         comparison: Arc::new(Comparison::new(

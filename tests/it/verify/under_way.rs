@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use changeling::failure::FailureKind;
+use changeling::failure::{FailureKind, Result};
+use changeling::key::Key;
 use changeling::mysql::{ConnectOptions, Server, SslMode};
+use changeling::row::Cell;
+use changeling::verify::{Settle, VerifyPlan};
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
@@ -133,6 +136,49 @@ async fn a_row_that_comes_and_goes_is_no_difference() {
         let verified = verify_with(plan(&tables, Arc::new(settle)), 2000).await;
         verified.unwrap();
         assert_eq!(refused.load(Ordering::SeqCst), 1, "looks under a lock");
+    })
+    .await;
+}
+
+/// Replay that is never done with one row, which it knows.
+struct NeverDone;
+
+impl Settle for NeverDone {
+    fn settle(&self, _limit: Duration) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn changed_again(&self, key: &Key) -> bool {
+        *key == Key(vec![Cell::Int(100)])
+    }
+}
+
+/// A row that changes all the time is left to a later comparison, without a lock on it; only where there
+/// is one, and no other row.
+#[tokio::test]
+async fn a_row_that_keeps_changing_is_left_to_a_later_comparison() {
+    both(async |server| {
+        let db = TestDb::create(server, "keeps_changing").await;
+        let tables = tables(&db).await;
+        let holder = db.connect().await;
+        holder.sql("UPDATE t SET v = -1 WHERE id = 100").await;
+        holder.sql("BEGIN").await;
+        holder
+            .sql("SELECT * FROM t WHERE id = 100 FOR UPDATE")
+            .await;
+        let strict = plan(&tables, Arc::new(NeverDone));
+        let leaving = VerifyPlan {
+            leaves_changing: true,
+            ..strict.clone()
+        };
+        // It would wait for the holder if it asked for the row's lock.
+        verify_with(leaving.clone(), 100).await.unwrap();
+        holder.sql("ROLLBACK").await;
+        let told = verify_with(strict, 100).await.unwrap_err();
+        assert_eq!(told.kind(), FailureKind::Difference, "{told}");
+        db.sql("UPDATE _t_gho SET v = -1 WHERE id = 101").await;
+        let told = verify_with(leaving, 100).await.unwrap_err().to_string();
+        assert!(told.ends_with("differ: id=101 (v)"), "{told}");
     })
     .await;
 }
