@@ -21,8 +21,26 @@ use crate::mysql::quote::{self, OWN_DDL};
 const WAITS_FOR_TABLE: &str = "Waiting for table metadata lock";
 /// Between two looks at the process list: a look costs the server some tenths of a millisecond.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// So many looks of each part come without a pause: mostly what is waited for is there after two or three,
+/// and a pause of a timer takes longer than they do (the proof took 3 or 6 ms with pauses alone).
+const LOOKS_AT_ONCE: u32 = 10;
 /// Between two kills of a RENAME that has not ended.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
+
+/// Pauses between the looks of one part.
+#[derive(Default)]
+pub(super) struct Looks(u32);
+
+impl Looks {
+    async fn pause(&mut self) {
+        self.0 += 1;
+        if self.0 <= LOOKS_AT_ONCE {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
 
 /// What the concurrent parts of the swap tell each other.
 #[derive(Default)]
@@ -67,6 +85,7 @@ pub(super) struct Lead<'a> {
     pub(super) begin_by: Instant,
     /// The end of the budget.
     pub(super) until: Instant,
+    pub(super) looks: Looks,
 }
 
 impl Lead<'_> {
@@ -148,7 +167,7 @@ impl Lead<'_> {
     }
 
     /// A little later, unless there is a reason to stop.
-    async fn go_on(&self) -> Result<()> {
+    async fn go_on(&mut self) -> Result<()> {
         let stage = self.stage;
         if stage.is(&stage.renamed) {
             return Err(disturbed("the RENAME ended too early"));
@@ -159,7 +178,7 @@ impl Lead<'_> {
         if Instant::now() >= self.begin_by {
             return Err(over_budget());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        self.looks.pause().await;
         Ok(())
     }
 }
@@ -176,6 +195,7 @@ pub(super) async fn set_trap(
         return;
     }
     let read = format!("SELECT 1 FROM {ghost} LIMIT 1");
+    let mut looks = Looks::default();
     loop {
         let got = async {
             trap.execute("START TRANSACTION").await?;
@@ -195,7 +215,7 @@ pub(super) async fn set_trap(
         if stage.is(&stage.stop) || stage.is(&stage.renamed) {
             return;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        looks.pause().await;
     }
 }
 
@@ -210,12 +230,13 @@ pub(super) async fn send_scout(
         return;
     }
     let look = format!("SHOW CREATE TABLE {original}");
+    let mut looks = Looks::default();
     // A scout that is lost is not seen to wait, and the attempt ends by its budget.
     while scout.query::<mysql_async::Row>(&look).await.is_ok() {
         if stage.is(&stage.stop) || stage.is(&stage.renamed) {
             return;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        looks.pause().await;
     }
 }
 

@@ -39,7 +39,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::handover::{Lead, Stage, disturbed, send_scout, set_trap};
+use self::handover::{Lead, Looks, Stage, disturbed, send_scout, set_trap};
 use super::CutOverPlan;
 use super::attempt::{End, Log, Lost, judge};
 use super::changes::LastChanges;
@@ -240,6 +240,7 @@ impl Sentry {
                 scout_id,
                 begin_by,
                 until,
+                looks: Looks::default(),
             };
             let led = lead.run(sorted, changes, [go_trap, go_scout], log).await;
             if led.is_err() {

@@ -51,7 +51,9 @@ async fn swaps(server: &'static TestServer, protocol: Protocol, count: u32) {
     }
     let beats = field.assert_nothing_lost().await;
     let [median, longest] = median_and_longest(&stalls(&beats, &spans));
-    let bare = stalls_by_hand(server, count).await;
+    // What happens beside a swap by chance happens the more the longer one looks: as long for both.
+    let length = spans.iter().map(|[from, to]| *to - *from).sum::<Duration>() / count;
+    let bare = stalls_by_hand(server, count, length).await;
     let [bare_median, bare_longest] = median_and_longest(&bare);
     println!(
         "{protocol:?} on {}: {count} swaps with {WRITERS} writers, longest stall of the probe in each: \
@@ -62,9 +64,13 @@ async fn swaps(server: &'static TestServer, protocol: Protocol, count: u32) {
     );
 }
 
-/// What the probe sees of as many bare swaps, which lose what is written meanwhile: LOCK TABLES and RENAME
-/// where the server allows that, RENAME alone where it does not.
-async fn stalls_by_hand(server: &'static TestServer, count: u32) -> Vec<Duration> {
+/// What the probe sees of as many bare swaps, LOCK TABLES and RENAME without any last change; by two sessions
+/// where the server allows no RENAME under the lock. The span of each is so long.
+async fn stalls_by_hand(
+    server: &'static TestServer,
+    count: u32,
+    length: Duration,
+) -> Vec<Duration> {
     let db = TestDb::create(server, "swaps_by_hand").await;
     db.sql("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, v INT NOT NULL)")
         .await;
@@ -80,15 +86,22 @@ async fn stalls_by_hand(server: &'static TestServer, count: u32) -> Vec<Duration
     }
     let probe = tokio::spawn(probe(db.connect().await, stop.clone()));
     let server = Server::connect(db.server.options()).await.unwrap();
-    let mut hand = server.session(Purpose::Monitor).await.unwrap();
-    hand.execute(&format!("USE {}", db.name)).await.unwrap();
+    let use_it = format!("USE {}", db.name);
+    let mut hands = [
+        server.session(Purpose::Monitor).await.unwrap(),
+        server.session(Purpose::Monitor).await.unwrap(),
+    ];
+    for hand in &mut hands {
+        hand.execute(&use_it).await.unwrap();
+    }
     let mut spans = Vec::new();
     for number in 0..count {
         db.sql("CREATE TABLE ghost (id INT NOT NULL PRIMARY KEY, v BIGINT NOT NULL, KEY (v))")
             .await;
         db.sql("INSERT INTO ghost VALUES (0, 0)").await;
         let begin = Instant::now();
-        by_hand(&mut hand, number, db.server.is_mariadb())
+        tokio::time::sleep(length).await;
+        by_hand(&mut hands, number, !db.server.is_mariadb())
             .await
             .unwrap();
         spans.push([begin, Instant::now()]);
@@ -101,16 +114,22 @@ async fn stalls_by_hand(server: &'static TestServer, count: u32) -> Vec<Duration
     stalls(&probe.await.expect("the probe"), &spans)
 }
 
-async fn by_hand(hand: &mut Session, number: u32, rename_only: bool) -> Result<()> {
+async fn by_hand(hands: &mut [Session; 2], number: u32, renames_under_lock: bool) -> Result<()> {
+    let [first, second] = hands;
     let rename = format!("RENAME TABLE t TO aside_{number}, ghost TO t");
-    if rename_only {
-        hand.execute(&rename).await?;
+    first.execute("LOCK TABLES t WRITE, ghost WRITE").await?;
+    if renames_under_lock {
+        first.execute(&rename).await?;
+        first.execute("UNLOCK TABLES").await?;
         return Ok(());
     }
-    for sql in ["LOCK TABLES t WRITE, ghost WRITE", &rename, "UNLOCK TABLES"] {
-        hand.execute(sql).await?;
-    }
-    Ok(())
+    let unlock = async {
+        // Until the RENAME waits: it comes before all writers then.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        first.execute("UNLOCK TABLES").await
+    };
+    let (renamed, unlocked) = tokio::join!(second.execute(&rename), unlock);
+    renamed.and(unlocked).map(drop)
 }
 
 /// Writes at full speed, whatever the table has.
