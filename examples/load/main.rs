@@ -5,6 +5,7 @@ mod compare;
 mod process;
 mod replay;
 mod report;
+mod resume;
 mod rivals;
 mod server;
 mod shapes;
@@ -79,6 +80,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Measures how replay keeps up
     Replay(replay::ReplayArgs),
+    /// Measures what is left to do after a run was killed
+    Resume(resume::ResumeArgs),
 }
 
 /// A message for the user.
@@ -142,6 +145,7 @@ async fn main() -> Result<()> {
                 std::process::exit(1);
             }
         }
+        Command::Resume(arguments) => resume::run(&target, &database, &arguments).await?,
         Command::Replay(arguments) => replay::run(&target, &database, &arguments).await?,
         Command::Bench(arguments) => bench::run(&target, &database, &arguments).await?,
     }

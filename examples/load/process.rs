@@ -55,6 +55,14 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Ends it at once (`kill -9`).
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Waits for its end; gives the end of what it printed if it fails.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 use super::show_create;
 use crate::failure::{Context, Failure, Result};
 use crate::mysql::Session;
+use crate::mysql::error::ER_DUP_KEYNAME;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
 use crate::schema::table::{Index, IndexKind, TableDefinition};
@@ -76,6 +77,23 @@ pub fn clauses(table: &TableDefinition, indexes: &[&Index]) -> Result<Vec<String
 /// # Errors
 /// What the server answered.
 pub async fn build(session: &mut Session, ghost: &TableName, clauses: &[String]) -> Result<()> {
+    let previous_mode = plain_sql_mode(session).await?;
+    let mut built = add_missing(session, ghost, clauses).await;
+    // What an interrupted run began may be going on in the server. We wait for it at the table's metadata
+    // lock, and what was missing is there then.
+    for _ in clauses {
+        match &built {
+            Err(failure) if failure.code() == Some(ER_DUP_KEYNAME) => {
+                built = add_missing(session, ghost, clauses).await;
+            }
+            _ => break,
+        }
+    }
+    restore_sql_mode(session, &previous_mode).await?;
+    built
+}
+
+async fn add_missing(session: &mut Session, ghost: &TableName, clauses: &[String]) -> Result<()> {
     let present = index_names(session, ghost).await?;
     let missing: Vec<&str> = clauses
         .iter()
@@ -87,16 +105,10 @@ pub async fn build(session: &mut Session, ghost: &TableName, clauses: &[String])
                 .is_none_or(|name| !present.contains(&name))
         })
         .collect();
-    let previous_mode = plain_sql_mode(session).await?;
-    let mut built = Ok(());
     for group in groups(&missing) {
-        built = add(session, ghost, &group).await;
-        if built.is_err() {
-            break;
-        }
+        add(session, ghost, &group).await?;
     }
-    restore_sql_mode(session, &previous_mode).await?;
-    built
+    Ok(())
 }
 
 /// Neighbours that can be built together.

@@ -6,6 +6,7 @@ use std::fmt;
 use super::statement::AlterStatement;
 use super::{copy_table, show_create};
 use crate::failure::{Context, ErrorClass, Failure, Result};
+use crate::mysql::error::ER_LOCK_WAIT_TIMEOUT;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Facts, Session};
 use crate::names::{Names, TableName};
@@ -50,6 +51,10 @@ pub struct NativeAnswer {
 /// MariaDB takes `ALGORITHM=INSTANT PARTITION BY …` and copies the table all the same (seen on 10.11).
 const PARTITIONING_UNASKED: &str =
     "the server does not keep to an ALGORITHM where partitioning changes";
+
+/// How long InnoDB's own tables are waited for. For one row of them MySQL goes through all tables, and asks for
+/// the metadata lock of each: whoever waits to alter one of them keeps it.
+const DICTIONARY_WAIT_S: u64 = 1;
 
 /// The suffix of the scratch table: `_t_ghp`.
 const SCRATCH: &str = "ghp";
@@ -193,7 +198,7 @@ fn ways(has_nocopy: bool) -> impl Iterator<Item = (NativeWay, &'static str)> {
 
 /// What InnoDB keeps of a table: its id, which a rebuild changes, or its row versions; `None` where it
 /// cannot be known: MariaDB (which has NOCOPY instead), no PROCESS privilege, a version without the
-/// column, a name that InnoDB encodes beyond ASCII.
+/// column, a name that InnoDB encodes beyond ASCII, other DDL that keeps the dictionary.
 async fn innodb_number(
     session: &mut Session,
     column: &str,
@@ -211,20 +216,16 @@ async fn innodb_number(
         "SELECT {column} FROM information_schema.INNODB_TABLES WHERE NAME = {}",
         quote::string(&format!("{schema}/{name}"))
     );
-    match session.first(&sql).await {
-        Ok(number) => Ok(number),
-        Err(failure)
-            if failure.class() == Some(ErrorClass::Refused)
-                || failure.code() == Some(ER_BAD_FIELD) =>
-        {
-            Ok(None)
-        }
+    match dictionary(session, &sql).await {
+        Ok(numbers) => Ok(numbers.into_iter().next()),
+        Err(failure) if is_unknowable(&failure) || failure.code() == Some(ER_BAD_FIELD) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
 /// The ids of the table's indexes, those of its partitions too; a new id is a new index. Empty where they
-/// cannot be known: no PROCESS privilege, a name that InnoDB encodes beyond ASCII.
+/// cannot be known: no PROCESS privilege, a name that InnoDB encodes beyond ASCII, other DDL that keeps the
+/// dictionary.
 async fn index_ids(session: &mut Session, table: &TableName) -> Result<BTreeSet<u64>> {
     let (Some(schema), Some(name)) = (file_name(&table.schema), file_name(&table.table)) else {
         return Ok(BTreeSet::new());
@@ -239,11 +240,32 @@ async fn index_ids(session: &mut Session, table: &TableName) -> Result<BTreeSet<
         length = whole.len() + 3,
         partitions = quote::string(&format!("{whole}#p#")),
     );
-    match session.query::<u64>(&sql).await {
+    match dictionary(session, &sql).await {
         Ok(ids) => Ok(ids.into_iter().collect()),
-        Err(failure) if failure.class() == Some(ErrorClass::Refused) => Ok(BTreeSet::new()),
+        Err(failure) if is_unknowable(&failure) => Ok(BTreeSet::new()),
         Err(failure) => Err(failure),
     }
+}
+
+async fn dictionary(session: &mut Session, sql: &str) -> Result<Vec<u64>> {
+    let lock_wait_s: u64 = session.one("SELECT @@SESSION.lock_wait_timeout").await?;
+    set_lock_wait(session, DICTIONARY_WAIT_S).await?;
+    let numbers = session.query(sql).await;
+    if !numbers.as_ref().is_err_and(Failure::is_disconnected) {
+        set_lock_wait(session, lock_wait_s).await?;
+    }
+    numbers
+}
+
+async fn set_lock_wait(session: &mut Session, seconds: u64) -> Result<()> {
+    let sql = format!("SET SESSION lock_wait_timeout = {seconds}");
+    session.execute(&sql).await?;
+    Ok(())
+}
+
+/// Whether InnoDB's own tables are not to be read, for good or because other DDL keeps them.
+fn is_unknowable(failure: &Failure) -> bool {
+    failure.class() == Some(ErrorClass::Refused) || failure.code() == Some(ER_LOCK_WAIT_TIMEOUT)
 }
 
 /// A name in the server's encoding for file names, where it is ASCII: what is no letter, digit or `_` is

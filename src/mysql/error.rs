@@ -12,6 +12,8 @@ pub const ER_ACCESS_DENIED: u16 = 1045;
 pub const ER_TOO_MANY_CONNECTIONS: u16 = 1040;
 /// `require_secure_transport` is on and the connection is in clear text.
 pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
+/// An index of that name exists.
+pub const ER_DUP_KEYNAME: u16 = 1061;
 /// Duplicate entry for a unique key.
 pub const ER_DUP_ENTRY: u16 = 1062;
 /// A value is out of range in an expression.

@@ -11,6 +11,7 @@ use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::Stage;
 use crate::failure::{Context, Result};
 use crate::mysql::cancel::finish_or_kill;
+use crate::mysql::retry::Endurance;
 use crate::progress::Phase;
 use crate::schema::TableDefinition;
 use crate::walk::Controls;
@@ -52,9 +53,33 @@ pub async fn build_indexes(
     controls: &Controls,
 ) -> Result<Duration> {
     run.progress.enter(Phase::Indexes);
+    let mut endurance = Endurance::default();
+    let built_in = loop {
+        let failure = match build_once(run, prepared, controls).await {
+            Ok(built_in) => break built_in,
+            Err(_) if controls.cancel.is_cancelled() => return Err(stopped()),
+            Err(failure) => failure,
+        };
+        if !endurance.endure(failure, &controls.cancel).await? {
+            return Err(stopped());
+        }
+    };
+    engines.checkpointer.reach(Stage::Complete, Vec::new());
+    engines.checkpointer.write_now().await?;
+    Ok(built_in)
+}
+
+/// A connection that is lost may leave the server to go on alone; what it has built by then is not built again.
+async fn build_once(run: &Run, prepared: &Prepared, controls: &Controls) -> Result<Duration> {
     let ghost = &run.names.ghost;
     let mut session = run.ddl_session().await?;
     session.set_limit(INDEX_BUILD_LIMIT);
+    // Who has the ghost is one of us: an earlier ALTER of these indexes, which takes as long.
+    let lock_wait = format!(
+        "SET SESSION lock_wait_timeout = {}",
+        INDEX_BUILD_LIMIT.as_secs()
+    );
+    session.execute(&lock_wait).await?;
     let id = session.id();
     let work = async {
         let began = Instant::now();
@@ -74,12 +99,7 @@ pub async fn build_indexes(
         built = finish_or_kill(&run.server, id, &controls.cancel, Duration::ZERO, work) => built,
         never = index_progress::watch(&run.server, &run.progress, id) => match never {},
     };
-    if controls.cancel.is_cancelled() {
-        return Err(stopped());
-    }
     let built_in = built?;
     session.close().await;
-    engines.checkpointer.reach(Stage::Complete, Vec::new());
-    engines.checkpointer.write_now().await?;
     Ok(built_in)
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::field::Field;
 use super::on_scratch;
 use crate::support::TestServer;
+use crate::support::eventually;
 use crate::support::proxy::{Network, Proxy};
+use crate::support::wait::PATIENCE;
 
 /// An account without any privilege to write to a read-only server.
 async fn plain_account(server: &TestServer) -> TestServer {
@@ -105,6 +107,53 @@ async fn each_of_its_connections_may_be_killed() {
             "{}",
             run.stderr
         );
+        field.assert_exact(server).await;
+    })
+    .await;
+}
+
+/// Indexes that are built after the copy: their connection may be killed, and the program too, which leaves
+/// the server to build on alone.
+#[tokio::test]
+async fn the_index_build_may_be_interrupted() {
+    on_scratch(async |server| {
+        let field = Field::start(server).await;
+        let program = || {
+            let program = field.program(server);
+            program.args(["--defer-indexes=on"])
+        };
+        // Somebody who has read the ghost keeps the ALTER from its end.
+        let reader = field.db.connect().await;
+        let client = server.connect().await;
+        let mut live = program().spawn();
+        live.printed("entering phase `copy`").await;
+        reader.sql("BEGIN").await;
+        reader.rows::<i32>("SELECT id FROM _t_gho LIMIT 1").await;
+        live.printed("entering phase `indexes`").await;
+        let waiting = format!(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE \
+             INFO LIKE '%ALTER TABLE `{}`.`\\_t\\_gho`%' AND STATE = 'Waiting for table metadata lock'",
+            field.db.name
+        );
+        let builder = async |but: &[u64]| {
+            eventually(PATIENCE, "an ALTER of the ghost waits", async || {
+                let ids: Vec<u64> = client.rows(&waiting).await;
+                ids.into_iter().find(|id| !but.contains(id))
+            })
+            .await
+        };
+        let first = builder(&[]).await;
+        client.sql(format!("KILL {first}")).await;
+        builder(&[first]).await;
+        assert!(live.is_running());
+        live.kill().await;
+        let mut live = program().spawn();
+        live.printed("Resuming from checkpoint").await;
+        builder(&[first]).await;
+        reader.sql("COMMIT").await;
+        reader.close().await;
+        live.wait().await.expect_code(0);
+        client.close().await;
         field.assert_exact(server).await;
     })
     .await;

@@ -1,9 +1,10 @@
 use changeling::alter::{AlterStatement, GhostBuilt, IndexTiming, deferred, ghost};
-use changeling::mysql::Purpose;
+use changeling::mysql::{Purpose, Session};
 use changeling::names::{Names, TableName};
 
 use super::{definition, session};
-use crate::support::{TestDb, TestServer, both};
+use crate::support::wait::PATIENCE;
+use crate::support::{TestDb, TestServer, both, eventually};
 
 /// A table of many features, and one line an ALTER.
 const CREATE: &str = "CREATE TABLE t (
@@ -174,6 +175,57 @@ async fn finish(db: &TestDb, built: &GhostBuilt) {
         .await
         .unwrap();
     session.close().await;
+}
+
+/// An interrupted run's ALTER may still be going on in the server, and end while the next one waits for it.
+#[tokio::test]
+async fn indexes_may_come_from_a_build_that_was_left_alone() {
+    both(async |server| {
+        let db = TestDb::create(server, "ghost").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, KEY a (a), KEY b (b))")
+            .await;
+        let built = build(
+            &db,
+            "ADD COLUMN c INT, ADD KEY c (c)",
+            IndexTiming::AfterCopy,
+        )
+        .await;
+        assert!(!built.deferred.is_empty());
+        // Who has read the ghost keeps both from coming to an end.
+        let reader = db.connect().await;
+        reader.sql("BEGIN").await;
+        reader.rows::<i32>("SELECT id FROM _t_gho").await;
+        let ghost = TableName::new(&db.name, "_t_gho");
+        let mut sessions = [
+            session(&db, Purpose::Ddl).await,
+            session(&db, Purpose::Ddl).await,
+        ];
+        let ids = sessions.each_ref().map(Session::id);
+        let [first, second] = &mut sessions;
+        let release = async {
+            let waiting = format!(
+                "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID IN ({}, {}) \
+                 AND STATE = 'Waiting for table metadata lock'",
+                ids[0], ids[1]
+            );
+            eventually(PATIENCE, "both wait", async || {
+                (db.one::<u32>(&waiting).await == 2).then_some(())
+            })
+            .await;
+            reader.sql("COMMIT").await;
+        };
+        let (one, other, ()) = tokio::join!(
+            deferred::build(first, &ghost, &built.deferred),
+            deferred::build(second, &ghost, &built.deferred),
+            release
+        );
+        one.unwrap();
+        other.unwrap();
+        ghost::check_complete(first, &ghost, &built.complete_create)
+            .await
+            .unwrap();
+    })
+    .await;
 }
 
 /// Indexes that InnoDB builds one at a time, and blocking writers.

@@ -4,7 +4,8 @@ use changeling::mysql::Purpose;
 use changeling::names::Names;
 
 use super::{definition, session};
-use crate::support::{TestDb, both};
+use crate::support::wait::PATIENCE;
+use crate::support::{TestDb, both, eventually};
 
 #[tokio::test]
 async fn the_server_says_how_it_would_do_it() {
@@ -78,6 +79,52 @@ async fn a_left_over_scratch_table_is_replaced_unless_it_has_rows() {
         let refused = native::probe(&mut session, &names, &original, &parsed).await;
         assert!(refused.unwrap_err().to_string().contains("has rows"));
         assert_eq!(db.tables().await.len(), 2);
+        session.close().await;
+    })
+    .await;
+}
+
+/// On MySQL an ALTER that waits for its table keeps InnoDB's dictionary from those who look into it.
+#[tokio::test]
+async fn the_server_answers_while_other_ddl_waits() {
+    both(async |server| {
+        let db = TestDb::create(server, "native").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY, a INT)").await;
+        db.sql("CREATE TABLE u (id INT PRIMARY KEY, a INT)").await;
+        let reader = db.connect().await;
+        reader.sql("BEGIN").await;
+        reader.rows::<i32>("SELECT id FROM u").await;
+        let other = db.connect().await;
+        let id = other.id().await;
+        let altered = tokio::spawn(async move {
+            other
+                .sql("ALTER TABLE u ADD KEY k (a), ALGORITHM=INPLACE, LOCK=NONE")
+                .await
+        });
+        let state = format!("SELECT STATE FROM information_schema.PROCESSLIST WHERE ID = {id}");
+        eventually(PATIENCE, "the ALTER waits", async || {
+            let state: Option<String> = db.one(&state).await;
+            (state.as_deref() == Some("Waiting for table metadata lock")).then_some(())
+        })
+        .await;
+        let mut session = session(&db, Purpose::Ddl).await;
+        let original = definition(&mut session, &db, "t").await;
+        let names = Names::new(&original.name, None, None);
+        for (alter, way) in [
+            ("ADD n INT", NativeWay::Instant),
+            ("ADD KEY k (a), COMMENT 'x'", NativeWay::IndexBuild),
+        ] {
+            let parsed = AlterStatement::parse(alter).unwrap();
+            let answer = native::probe(&mut session, &names, &original, &parsed).await;
+            let answer = answer.unwrap().way;
+            // Where it cannot be told from a rebuild it is taken for one.
+            assert!(
+                answer == way || answer == NativeWay::InplaceRebuild,
+                "{alter}: {answer}"
+            );
+        }
+        reader.sql("COMMIT").await;
+        altered.await.unwrap();
         session.close().await;
     })
     .await;

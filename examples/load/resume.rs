@@ -1,0 +1,239 @@
+//! Measures what is left to do after a run was killed, and what its phases cost.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use changeling::control::client;
+use clap::Args;
+use mysql_async::Conn;
+use serde::Serialize;
+
+use crate::Result;
+use crate::process::Running;
+use crate::server::{Target, run as run_sql};
+use crate::shapes::Shape;
+
+/// What is measured.
+#[derive(Args)]
+pub struct ResumeArgs {
+    /// Rows of the table
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// The run is killed at this percentage, of its rows and of its time
+    #[arg(long, default_value_t = 80)]
+    percent: u32,
+    /// Ways of comparison
+    #[arg(long, value_delimiter = ',', default_value = "after,during")]
+    verify: Vec<String>,
+    /// How often each is measured; all are reported
+    #[arg(long, default_value_t = 1)]
+    repeat: usize,
+    /// The program
+    #[arg(long)]
+    changeling: PathBuf,
+    /// Where resume.json and resume.md go
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// When a run is killed.
+#[derive(Clone, Copy)]
+enum When {
+    /// So much of the rows is copied.
+    Rows(f64),
+    /// So much time has passed.
+    Time(Duration),
+}
+
+/// One run, its interruption, and the rest.
+#[derive(Serialize)]
+struct Measured {
+    verify: String,
+    whole_seconds: f64,
+    /// From the last look at a run that went through.
+    copy_seconds: f64,
+    verify_seconds: f64,
+    /// The rest after a kill by rows, and how many rows in a hundred were copied then.
+    rest_by_rows_seconds: f64,
+    killed_at_percent: f64,
+    /// The rest after a kill by time.
+    rest_by_time_seconds: f64,
+}
+
+/// What was seen last.
+#[derive(Default)]
+struct Seen {
+    percent: f64,
+    copy: f64,
+    phases: Vec<(String, f64)>,
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A server is given this long to come to rest.
+const REST: Duration = Duration::from_secs(2);
+
+/// Measures all, and writes resume.json and resume.md.
+pub async fn run(target: &Target, database: &str, arguments: &ResumeArgs) -> Result<()> {
+    let mut conn = target.connect(Some(database)).await?;
+    let mut all = Vec::new();
+    for verify in &arguments.verify {
+        for _ in 0..arguments.repeat.max(1) {
+            let measured = measure(target, database, arguments, verify, &mut conn).await?;
+            eprintln!("{}", measured.line());
+            all.push(measured);
+        }
+    }
+    std::fs::create_dir_all(&arguments.out)?;
+    let json = serde_json::to_string_pretty(&all)? + "\n";
+    std::fs::write(arguments.out.join("resume.json"), json)?;
+    let mut text = format!(
+        "| comparison | whole s | copy s | comparison s | × copy | rest s, killed at the rows | × whole | rest s, \
+         killed at {} % of the time | × whole |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        arguments.percent
+    );
+    for measured in &all {
+        text.push_str(&measured.line());
+        text.push('\n');
+    }
+    std::fs::write(arguments.out.join("resume.md"), text)?;
+    Ok(())
+}
+
+impl Measured {
+    /// A row of the table.
+    fn line(&self) -> String {
+        format!(
+            "| {} | {:.1} | {:.1} | {:.1} | {:.2} | {:.1} ({:.0} %) | {:.2} | {:.1} | {:.2} |",
+            self.verify,
+            self.whole_seconds,
+            self.copy_seconds,
+            self.verify_seconds,
+            self.verify_seconds / self.copy_seconds,
+            self.rest_by_rows_seconds,
+            self.killed_at_percent,
+            self.rest_by_rows_seconds / self.whole_seconds,
+            self.rest_by_time_seconds,
+            self.rest_by_time_seconds / self.whole_seconds,
+        )
+    }
+}
+
+async fn measure(
+    target: &Target,
+    database: &str,
+    arguments: &ResumeArgs,
+    verify: &str,
+    conn: &mut Conn,
+) -> Result<Measured> {
+    let socket = std::env::temp_dir().join(format!("changeling-bench-{}.sock", std::process::id()));
+    let command = [
+        "migrate".to_string(),
+        format!("--host={}", target.host),
+        format!("--port={}", target.port),
+        format!("--user={}", target.user),
+        format!("--password={}", target.password),
+        format!("--database={database}"),
+        "--table=t".to_string(),
+        "--alter=ENGINE=InnoDB".to_string(),
+        format!("--verify={verify}"),
+        format!("--control-socket={}", socket.display()),
+    ];
+    let share = f64::from(arguments.percent) / 100.0;
+    fill(conn, arguments.rows).await?;
+    let start = Instant::now();
+    let whole = Running::start(&arguments.changeling, &command)?;
+    let seen = to_its_end(whole, &socket).await?;
+    let whole_seconds = start.elapsed().as_secs_f64();
+    let mut rests = Vec::new();
+    for mut when in [
+        When::Rows(share * 100.0),
+        When::Time(Duration::from_secs_f64(whole_seconds * share)),
+    ] {
+        let killed = loop {
+            fill(conn, arguments.rows).await?;
+            let start = Instant::now();
+            let program = Running::start(&arguments.changeling, &command)?;
+            if let Some(killed) = until(program, &socket, when).await? {
+                break killed;
+            }
+            // No run takes as long as the other: this one was through before.
+            when = When::Time(start.elapsed().mul_f64(share));
+        };
+        let start = Instant::now();
+        to_its_end(Running::start(&arguments.changeling, &command)?, &socket).await?;
+        rests.push((start.elapsed().as_secs_f64(), killed.percent));
+    }
+    let phase = |name: &str| -> f64 {
+        let of_it = seen.phases.iter().filter(|(phase, _)| phase == name);
+        of_it.map(|(_, time)| time).sum()
+    };
+    Ok(Measured {
+        verify: verify.to_string(),
+        whole_seconds,
+        copy_seconds: seen.copy,
+        verify_seconds: phase("verify"),
+        rest_by_rows_seconds: rests[0].0,
+        killed_at_percent: rests[0].1,
+        rest_by_time_seconds: rests[1].0,
+    })
+}
+
+async fn fill(conn: &mut Conn, rows: u64) -> Result<()> {
+    run_sql(conn, "DROP TABLE IF EXISTS _t_del").await?;
+    Shape::OneIndex.fill(conn, "t", rows).await?;
+    tokio::time::sleep(REST).await;
+    Ok(())
+}
+
+async fn to_its_end(mut program: Running, socket: &Path) -> Result<Seen> {
+    let mut seen = Seen::default();
+    while !program.has_ended() {
+        look(socket, &mut seen).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    match program.finish().await? {
+        (_, None) => Ok(seen),
+        (_, Some(failure)) => Err(failure.into()),
+    }
+}
+
+/// Kills it when it is time; `None` if it ends before.
+async fn until(mut program: Running, socket: &Path, when: When) -> Result<Option<Seen>> {
+    let start = Instant::now();
+    let mut seen = Seen::default();
+    loop {
+        look(socket, &mut seen).await;
+        let due = match when {
+            When::Rows(percent) => seen.percent >= percent,
+            When::Time(time) => start.elapsed() >= time,
+        };
+        if due {
+            program.kill().await?;
+            return Ok(Some(seen));
+        }
+        if program.has_ended() {
+            return match program.finish().await? {
+                (_, None) => Ok(None),
+                (_, Some(failure)) => Err(failure.into()),
+            };
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn look(socket: &Path, seen: &mut Seen) {
+    let Ok(answer) = client::send(socket, "status json").await else {
+        return;
+    };
+    let Ok(status) = serde_json::from_str::<serde_json::Value>(&answer) else {
+        return;
+    };
+    let number = |name: &str| status.get(name).and_then(serde_json::Value::as_f64);
+    seen.percent = number("percent").unwrap_or(seen.percent);
+    seen.copy = number("copy_s").unwrap_or(seen.copy);
+    if let Some(phases) = status.get("past_phases")
+        && let Ok(phases) = serde_json::from_value(phases.clone())
+    {
+        seen.phases = phases;
+    }
+}
