@@ -143,7 +143,7 @@ async fn measure(conn: &mut Conn, rival: &Rival, load: Load, rate: u32) -> Resul
 }
 
 /// Removes what the tools leave beside the table.
-async fn tidy(conn: &mut Conn, database: &str) -> Result<()> {
+pub async fn tidy(conn: &mut Conn, database: &str) -> Result<()> {
     let left: Vec<String> = conn
         .exec(
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME <> 't'",

@@ -9,8 +9,9 @@ use mysql_async::Conn;
 use serde::Serialize;
 
 use crate::Result;
+use crate::bench::tidy;
 use crate::process::Running;
-use crate::server::{Target, run as run_sql};
+use crate::server::Target;
 use crate::shapes::Shape;
 
 /// What is measured.
@@ -139,7 +140,7 @@ async fn measure(
         format!("--control-socket={}", socket.display()),
     ];
     let share = f64::from(arguments.percent) / 100.0;
-    fill(conn, arguments.rows).await?;
+    fill(conn, database, arguments.rows).await?;
     let start = Instant::now();
     let whole = Running::start(&arguments.changeling, &command)?;
     let seen = to_its_end(whole, &socket).await?;
@@ -150,7 +151,7 @@ async fn measure(
         When::Time(Duration::from_secs_f64(whole_seconds * share)),
     ] {
         let killed = loop {
-            fill(conn, arguments.rows).await?;
+            fill(conn, database, arguments.rows).await?;
             let start = Instant::now();
             let program = Running::start(&arguments.changeling, &command)?;
             if let Some(killed) = until(program, &socket, when).await? {
@@ -178,8 +179,8 @@ async fn measure(
     })
 }
 
-async fn fill(conn: &mut Conn, rows: u64) -> Result<()> {
-    run_sql(conn, "DROP TABLE IF EXISTS _t_del").await?;
+async fn fill(conn: &mut Conn, database: &str, rows: u64) -> Result<()> {
+    tidy(conn, database).await?;
     Shape::OneIndex.fill(conn, "t", rows).await?;
     tokio::time::sleep(REST).await;
     Ok(())
