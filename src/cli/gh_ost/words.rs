@@ -18,10 +18,27 @@ pub(super) fn last_lines(failure: &Failure) -> Vec<String> {
     lines.extend(said(failure).map(|words| format!("{now} {words}")));
     lines.push(format!("{now} FATAL {text}"));
     if let Some(remedy) = failure.remedy_text() {
-        lines.push(format!("hint: {remedy}"));
+        lines.push(format!("hint: {}", with_its_flags(remedy)));
     }
     lines
 }
+
+/// A remedy with gh-ost's flags for our options.
+fn with_its_flags(remedy: &str) -> String {
+    FLAGS
+        .iter()
+        .fold(remedy.to_string(), |text, (ours, theirs)| {
+            text.replace(ours, theirs)
+        })
+}
+
+/// Our options that remedies name, and gh-ost's flags that do the same.
+const FLAGS: [(&str, &str); 4] = [
+    ("--restart", "--initially-drop-ghost-table"),
+    ("--triggers=recreate", "--include-triggers"),
+    ("--assume-primary", "--assume-master-host"),
+    ("--replicas", "--throttle-control-replicas"),
+];
 
 /// What the server said, as gh-ost writes it: errors as Go's driver prints them.
 fn said(failure: &Failure) -> impl Iterator<Item = String> {
@@ -167,6 +184,11 @@ mod tests {
             last_lines(&late)[0]
                 .contains("ERROR warnings detected in statement 1 of 2: [Warning: ")
         );
+
+        let changed =
+            Failure::failed("it was of another statement").remedy("begin anew with --restart");
+        let hint = last_lines(&changed).pop().unwrap();
+        assert_eq!(hint, "hint: begin anew with --initially-drop-ghost-table");
 
         let keyless = Failure::failed(
             "no key identifies a row in both definitions: the new definition has neither a PRIMARY KEY nor a UNIQUE index",
