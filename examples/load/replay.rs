@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::process::Running;
+use crate::report::write_table;
+use crate::rivals::connection;
 use crate::server::{Target, run as run_sql};
 use crate::shapes::Shape;
 use crate::traffic::{Load, Traffic};
@@ -136,19 +138,9 @@ pub async fn run(target: &Target, database: &str, arguments: &ReplayArgs) -> Res
             run_sql(&mut conn, "DROP TABLE IF EXISTS _t_del").await?;
         }
     }
-    std::fs::create_dir_all(&arguments.out)?;
-    let json = serde_json::to_string_pretty(&all)? + "\n";
-    std::fs::write(arguments.out.join("replay.json"), json)?;
-    let mut text =
-        "| | burst s | until exit s | × burst | beyond s | lag max s | backlog rows | backlog MiB \
-                    | CPU s | peak MiB |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-            .to_string();
-    for measured in &all {
-        text.push_str(&measured.line());
-        text.push('\n');
-    }
-    std::fs::write(arguments.out.join("replay.md"), text)?;
-    Ok(())
+    let head = "| | burst s | until exit s | × burst | beyond s | lag max s | backlog rows | backlog MiB | CPU s | peak MiB |\n\
+                |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+    write_table(&arguments.out, "replay", &all, head, Measured::line)
 }
 
 impl Measured {
@@ -203,22 +195,17 @@ async fn measure(
             changes: 1,
         })
     });
-    let mut program = Running::start(
-        &arguments.changeling,
-        &[
-            "migrate".to_string(),
-            format!("--host={}", target.host),
-            format!("--port={}", target.port),
-            format!("--user={}", target.user),
-            format!("--password={}", target.password),
-            format!("--database={database}"),
-            "--table=t".to_string(),
-            "--alter=ENGINE=InnoDB".to_string(),
-            format!("--replay={}", scenario.replay()),
-            format!("--control-socket={}", socket.display()),
-            "--postpone-cut-over".to_string(),
-        ],
-    )?;
+    let mut command = vec!["migrate".to_string()];
+    command.extend(connection(target));
+    command.extend([
+        format!("--database={database}"),
+        "--table=t".to_string(),
+        "--alter=ENGINE=InnoDB".to_string(),
+        format!("--replay={}", scenario.replay()),
+        format!("--control-socket={}", socket.display()),
+        "--postpone-cut-over".to_string(),
+    ]);
+    let mut program = Running::start(&arguments.changeling, &command)?;
     let mut peaks = Peaks::default();
     let began = Instant::now();
     if scenario == Scenario::Steady {

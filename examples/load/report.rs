@@ -11,6 +11,26 @@ use serde::Serialize;
 use crate::Result;
 use crate::traffic::Latencies;
 
+/// Writes NAME.json with all that was measured, and NAME.md with a table of it: its head, and a line each.
+///
+/// # Errors
+/// The files cannot be written.
+pub fn write_table<T: Serialize>(
+    folder: &Path,
+    name: &str,
+    all: &[T],
+    head: &str,
+    line: impl Fn(&T) -> String,
+) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let json = serde_json::to_string_pretty(all)? + "\n";
+    std::fs::write(folder.join(format!("{name}.json")), json)?;
+    let lines = all.iter().map(|measured| line(measured) + "\n");
+    let text: String = [head.to_string()].into_iter().chain(lines).collect();
+    std::fs::write(folder.join(format!("{name}.md")), text)?;
+    Ok(())
+}
+
 /// The baseline of the ratios.
 const BASELINE: &str = "native COPY";
 

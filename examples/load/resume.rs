@@ -11,6 +11,8 @@ use serde::Serialize;
 use crate::Result;
 use crate::bench::tidy;
 use crate::process::Running;
+use crate::report::write_table;
+use crate::rivals::connection;
 use crate::server::Target;
 use crate::shapes::Shape;
 
@@ -84,20 +86,12 @@ pub async fn run(target: &Target, database: &str, arguments: &ResumeArgs) -> Res
             all.push(measured);
         }
     }
-    std::fs::create_dir_all(&arguments.out)?;
-    let json = serde_json::to_string_pretty(&all)? + "\n";
-    std::fs::write(arguments.out.join("resume.json"), json)?;
-    let mut text = format!(
+    let head = format!(
         "| comparison | whole s | copy s | comparison s | × copy | rest s, killed at the rows | × whole | rest s, \
          killed at {} % of the time | × whole |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         arguments.percent
     );
-    for measured in &all {
-        text.push_str(&measured.line());
-        text.push('\n');
-    }
-    std::fs::write(arguments.out.join("resume.md"), text)?;
-    Ok(())
+    write_table(&arguments.out, "resume", &all, &head, Measured::line)
 }
 
 impl Measured {
@@ -127,18 +121,15 @@ async fn measure(
     conn: &mut Conn,
 ) -> Result<Measured> {
     let socket = std::env::temp_dir().join(format!("changeling-bench-{}.sock", std::process::id()));
-    let command = [
-        "migrate".to_string(),
-        format!("--host={}", target.host),
-        format!("--port={}", target.port),
-        format!("--user={}", target.user),
-        format!("--password={}", target.password),
+    let mut command = vec!["migrate".to_string()];
+    command.extend(connection(target));
+    command.extend([
         format!("--database={database}"),
         "--table=t".to_string(),
         "--alter=ENGINE=InnoDB".to_string(),
         format!("--verify={verify}"),
         format!("--control-socket={}", socket.display()),
-    ];
+    ]);
     let share = f64::from(arguments.percent) / 100.0;
     fill(conn, database, arguments.rows).await?;
     let start = Instant::now();

@@ -146,7 +146,7 @@ fn others(target: &Target, database: &str) -> Vec<Rival> {
 }
 
 /// What changeling and gh-ost both understand.
-fn connection(target: &Target) -> [String; 4] {
+pub fn connection(target: &Target) -> [String; 4] {
     [
         format!("--host={}", target.host),
         format!("--port={}", target.port),
