@@ -23,6 +23,9 @@ use crate::verify::{self, Comparison};
 const SUSPEND_LIMIT: Duration = Duration::from_secs(10);
 /// How long the last changes may take to get through when replication has been stopped.
 const SETTLE_LIMIT: Duration = Duration::from_secs(600);
+/// A marker that is not written within this time (a backup keeps all writers) is given up: whoever waits for it
+/// may have been told to stop. Longer than commits wait for a replica's acknowledgement (10 s by default).
+const MARKER_LIMIT: Duration = Duration::from_secs(20);
 /// So many of the keys changed last are compared once more under the lock: some milliseconds.
 const LAST_KEYS_MAX: usize = 100;
 /// More rows than this cannot be compared within the budget.
@@ -69,6 +72,12 @@ impl Rest {
         }
     }
 
+    async fn marker_session(&self) -> Result<Session> {
+        let mut session = self.server.session(Purpose::Monitor).await?;
+        session.set_limit(MARKER_LIMIT);
+        Ok(session)
+    }
+
     /// Writes a marker and returns its name.
     ///
     /// # Errors
@@ -79,7 +88,7 @@ impl Rest {
         let mut slot = self.marker_session.lock().await;
         let mut session = match slot.take() {
             Some(session) => session,
-            None => self.server.session(Purpose::Monitor).await?,
+            None => self.marker_session().await?,
         };
         changelog::write_marker(&mut session, &self.names.changelog, &name).await?;
         *slot = Some(session);
@@ -182,7 +191,7 @@ impl LastChanges for Rest {
     async fn quiesce(&self) -> Result<()> {
         let mut slot = self.marker_session.lock().await;
         if slot.is_none() {
-            *slot = Some(self.server.session(Purpose::Monitor).await?);
+            *slot = Some(self.marker_session().await?);
         }
         drop(slot);
         self.record.prepare_swap().await;
