@@ -20,6 +20,7 @@ use super::sorted::SortedNames;
 use super::triggers::{self, Trigger};
 use super::{CutOverPlan, Protocol};
 use crate::failure::{Failure, FailureKind, Result};
+use crate::mysql::retry::enduring;
 use crate::progress::{Phase, Progress, WaitGuard};
 
 /// Between two questions for readiness.
@@ -43,7 +44,14 @@ pub async fn run<C: LastChanges>(
     on_attempt: &(dyn Fn(&Attempt) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<Swap> {
-    let lookout = Lookout::open(&plan.server, &plan.names.original).await?;
+    let open = || Lookout::open(&plan.server, &plan.names.original);
+    let Some(lookout) = enduring(cancel, open).await? else {
+        return Ok(Swap::NotSwapped(NotSwapped {
+            reason: Reason::Cancelled,
+            last: None,
+            stall_total: Duration::ZERO,
+        }));
+    };
     if !lookout.sees_holders() {
         tracing::info!(
             event = "cutover_blind",

@@ -122,3 +122,24 @@ impl Endurance {
         })
     }
 }
+/// Does a piece of work again and again until it succeeds or fails for good, as [`Endurance`] judges; `None`:
+/// cancelled.
+///
+/// # Errors
+/// A failure that will not pass by itself, or has not for too long.
+pub async fn enduring<T, F: Future<Output = Result<T>>>(
+    cancel: &CancellationToken,
+    mut work: impl FnMut() -> F,
+) -> Result<Option<T>> {
+    let mut endurance = Endurance::default();
+    loop {
+        match work().await {
+            Ok(done) => return Ok(Some(done)),
+            Err(failure) => {
+                if !endurance.endure(failure, cancel).await? {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}

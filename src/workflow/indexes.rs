@@ -11,7 +11,7 @@ use crate::alter::{AlterStatement, IndexTiming, deferred, ghost};
 use crate::checkpoint::Stage;
 use crate::failure::{Context, Result};
 use crate::mysql::cancel::finish_or_kill;
-use crate::mysql::retry::Endurance;
+use crate::mysql::retry::enduring;
 use crate::progress::Phase;
 use crate::schema::TableDefinition;
 use crate::walk::Controls;
@@ -53,17 +53,11 @@ pub async fn build_indexes(
     controls: &Controls,
 ) -> Result<Duration> {
     run.progress.enter(Phase::Indexes);
-    let mut endurance = Endurance::default();
-    let built_in = loop {
-        let failure = match build_once(run, prepared, controls).await {
-            Ok(built_in) => break built_in,
-            Err(_) if controls.cancel.is_cancelled() => return Err(stopped()),
-            Err(failure) => failure,
-        };
-        if !endurance.endure(failure, &controls.cancel).await? {
-            return Err(stopped());
-        }
-    };
+    let built = enduring(&controls.cancel, || build_once(run, prepared, controls)).await;
+    if controls.cancel.is_cancelled() {
+        return Err(stopped());
+    }
+    let built_in = built?.ok_or_else(stopped)?;
     engines.checkpointer.reach(Stage::Complete, Vec::new());
     engines.checkpointer.write_now().await?;
     Ok(built_in)

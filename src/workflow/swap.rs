@@ -11,6 +11,8 @@ use crate::control::HookEvent;
 use crate::cutover::{self, CutOverPlan, KillPolicy, Reason, Swap, Swapped};
 use crate::failure::{Context, Failure, FailureKind, Result};
 use crate::mysql::Purpose;
+use crate::mysql::retry::enduring;
+use crate::names::Names;
 use crate::progress::Phase;
 use crate::settings::{KillBlockers, Triggers};
 use crate::walk::Controls;
@@ -28,7 +30,7 @@ pub async fn swap(
     proof: &Proof,
 ) -> Result<Done> {
     desk.announce(HookEvent::BeforeCutOver).await?;
-    carry_counter(run, alter).await?;
+    carry_counter(run, alter, controls).await?;
     let replicas = engines.throttle.replicas.borrow().clone();
     let swapped = cut_over(run, desk, engines, controls).await?;
     run.record.swapped(&swapped.old).await;
@@ -65,7 +67,7 @@ pub async fn there_and_back(
         engines.rest.settle_all().await?;
     }
     let swap = async {
-        carry_counter(run, alter).await?;
+        carry_counter(run, alter, controls).await?;
         let swapped = cut_over(run, desk, engines, controls).await?;
         let mut names = run.names.clone();
         names.old = swapped.old;
@@ -89,11 +91,21 @@ pub async fn there_and_back(
 }
 
 /// The original's AUTO_INCREMENT counter also counts rows that are gone and never came to the ghost.
-async fn carry_counter(run: &Run, alter: Option<&AlterStatement>) -> Result<()> {
-    let mut session = run.ddl_session().await?;
-    ghost::carry_auto_increment(&mut session, &run.names.original, &run.names.ghost, alter).await?;
-    session.close().await;
-    Ok(())
+async fn carry_counter(
+    run: &Run,
+    alter: Option<&AlterStatement>,
+    controls: &Controls,
+) -> Result<()> {
+    let carried = enduring(&controls.cancel, || async {
+        let mut session = run.ddl_session().await?;
+        let Names {
+            original, ghost, ..
+        } = &run.names;
+        ghost::carry_auto_increment(&mut session, original, ghost, alter).await?;
+        session.close().await;
+        Ok(())
+    });
+    carried.await?.ok_or_else(stopped)
 }
 
 async fn cut_over(

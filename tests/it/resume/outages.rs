@@ -1,6 +1,8 @@
 //! Outages while a run is under way: it waits, says so, goes on, and ends exact.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::field::Field;
@@ -71,6 +73,45 @@ async fn a_network_that_fails_is_waited_for() {
             live.wait().await.expect_code(0);
             field.assert_exact(server).await;
         }
+    })
+    .await;
+}
+
+/// The way from the comparison to the swap needs new connections.
+#[tokio::test]
+async fn a_network_that_fails_just_before_the_swap_is_waited_for() {
+    on_scratch(async |server| {
+        let proxy = Proxy::to(server).await;
+        let field = Field::start(server).await;
+        let hooks = std::env::temp_dir().join(format!("cl-hooks-{}", fastrand::u64(..)));
+        std::fs::create_dir(&hooks).unwrap();
+        let (begun, go_on) = (hooks.join("begun"), hooks.join("go-on"));
+        let hook = hooks.join("before-cut-over");
+        let script = format!(
+            "#!/bin/sh\ntouch {}\nuntil [ -e {} ]; do sleep 0.1; done\n",
+            begun.display(),
+            go_on.display()
+        );
+        std::fs::write(&hook, script).unwrap();
+        for path in [&hooks, &hook] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let mut live = field
+            .program(&proxy.server(server))
+            .args([Path::new("--hooks-path"), &hooks])
+            .spawn();
+        eventually(PATIENCE, "the hook runs", async || {
+            begun.exists().then_some(())
+        })
+        .await;
+        proxy.set(Network::Cut);
+        std::fs::write(&go_on, "").unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(live.is_running());
+        proxy.set(Network::Passes);
+        live.wait().await.expect_code(0);
+        std::fs::remove_dir_all(&hooks).unwrap();
+        field.assert_exact(server).await;
     })
     .await;
 }
