@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::process::Running;
 use crate::report::write_table;
-use crate::rivals::connection;
+use crate::rivals::migration;
 use crate::server::{Target, run as run_sql};
 use crate::shapes::Shape;
 use crate::traffic::{Load, Traffic};
@@ -195,16 +195,11 @@ async fn measure(
             changes: 1,
         })
     });
-    let mut command = vec!["migrate".to_string()];
-    command.extend(connection(target));
-    command.extend([
-        format!("--database={database}"),
-        "--table=t".to_string(),
-        "--alter=ENGINE=InnoDB".to_string(),
+    let options = [
         format!("--replay={}", scenario.replay()),
-        format!("--control-socket={}", socket.display()),
         "--postpone-cut-over".to_string(),
-    ]);
+    ];
+    let command = migration(target, database, &socket, &options);
     let mut program = Running::start(&arguments.changeling, &command)?;
     let mut peaks = Peaks::default();
     let began = Instant::now();

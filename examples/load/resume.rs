@@ -12,7 +12,7 @@ use crate::Result;
 use crate::bench::tidy;
 use crate::process::Running;
 use crate::report::write_table;
-use crate::rivals::connection;
+use crate::rivals::migration;
 use crate::server::Target;
 use crate::shapes::Shape;
 
@@ -121,15 +121,8 @@ async fn measure(
     conn: &mut Conn,
 ) -> Result<Measured> {
     let socket = std::env::temp_dir().join(format!("changeling-bench-{}.sock", std::process::id()));
-    let mut command = vec!["migrate".to_string()];
-    command.extend(connection(target));
-    command.extend([
-        format!("--database={database}"),
-        "--table=t".to_string(),
-        "--alter=ENGINE=InnoDB".to_string(),
-        format!("--verify={verify}"),
-        format!("--control-socket={}", socket.display()),
-    ]);
+    let options = [format!("--verify={verify}")];
+    let command = migration(target, database, &socket, &options);
     let share = f64::from(arguments.percent) / 100.0;
     fill(conn, database, arguments.rows).await?;
     let start = Instant::now();

@@ -146,13 +146,33 @@ fn others(target: &Target, database: &str) -> Vec<Rival> {
 }
 
 /// What changeling and gh-ost both understand.
-pub fn connection(target: &Target) -> [String; 4] {
+fn connection(target: &Target) -> [String; 4] {
     [
         format!("--host={}", target.host),
         format!("--port={}", target.port),
         format!("--user={}", target.user),
         format!("--password={}", target.password),
     ]
+}
+
+/// Arguments of a migration of table `t` that is asked through a socket.
+pub fn migration(
+    target: &Target,
+    database: &str,
+    socket: &Path,
+    options: &[String],
+) -> Vec<String> {
+    let own = [
+        format!("--database={database}"),
+        "--table=t".to_string(),
+        format!("--alter={ALTER}"),
+        format!("--control-socket={}", socket.display()),
+    ];
+    let mut arguments = vec!["migrate".to_string()];
+    arguments.extend(connection(target));
+    arguments.extend(own);
+    arguments.extend_from_slice(options);
+    arguments
 }
 
 fn words(words: &[&str]) -> Vec<String> {
