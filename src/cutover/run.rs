@@ -20,11 +20,13 @@ use super::sorted::SortedNames;
 use super::triggers::{self, Trigger};
 use super::{CutOverPlan, Protocol};
 use crate::failure::{Failure, FailureKind, Result};
-use crate::mysql::retry::enduring;
+use crate::mysql::retry::{enduring, may_pass};
 use crate::progress::{Phase, Progress, WaitGuard};
 
 /// Between two questions for readiness.
 const READINESS_PAUSE: Duration = Duration::from_millis(50);
+/// How long what has been committed may take to be received, before it is told that we wait for it.
+const RECEIVE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a server that is away is waited for.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// After a kill: the time a small rollback takes.
@@ -208,12 +210,12 @@ impl<C: LastChanges> Run<'_, C> {
     /// received: of a large transaction that is being sent they tell nothing, and it would be received
     /// and applied under the lock (seen: 200,000 rows, 0.5 s).
     async fn on_its_way(&mut self) -> Result<Option<String>> {
-        let deadline = Instant::now() + self.plan.budget_to_begin();
+        let deadline = Instant::now() + RECEIVE_LIMIT;
         match self.changes.receive_all(deadline.into_std()).await {
             Ok(()) => Ok(self.not_ready(&self.changes.readiness())),
-            Err(failure) if failure.is_transient() || failure.is_disconnected() => {
-                Ok(Some("changes are still being received".to_string()))
-            }
+            Err(failure) if may_pass(&failure) => Ok(Some(
+                "what was committed just now has not come through the binlog yet".to_string(),
+            )),
             Err(failure) => Err(failure),
         }
     }

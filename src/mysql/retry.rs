@@ -96,7 +96,7 @@ impl Endurance {
     /// # Errors
     /// The failure, if it will not pass by itself, or has not for too long.
     pub async fn endure(&mut self, failure: Failure, cancel: &CancellationToken) -> Result<bool> {
-        let outage = failure.is_disconnected() || super::error::is_read_only(&failure);
+        let outage = is_outage(&failure);
         let patience = if outage {
             Patience::OUTAGE
         } else {
@@ -122,6 +122,15 @@ impl Endurance {
         })
     }
 }
+/// Whether a failure may pass by itself, so that trying again can succeed.
+pub fn may_pass(failure: &Failure) -> bool {
+    is_outage(failure) || failure.is_transient() || failure.is_killed()
+}
+
+fn is_outage(failure: &Failure) -> bool {
+    failure.is_disconnected() || super::error::is_read_only(failure)
+}
+
 /// Does a piece of work again and again until it succeeds or fails for good, as [`Endurance`] judges; `None`:
 /// cancelled.
 ///

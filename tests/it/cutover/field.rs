@@ -61,6 +61,10 @@ impl LastChanges for WholeTable {
             .late
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
         {
+            // Too late, or somebody has killed the marker's statement.
+            Ok(late) if late % 2 == 0 => {
+                Err(Failure::from_server(ErrorClass::Killed, None, "killed"))
+            }
             Ok(_) => Err(Failure::from_server(ErrorClass::Transient, None, "late")),
             Err(_) => Ok(()),
         }
