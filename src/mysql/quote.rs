@@ -15,6 +15,19 @@ pub fn ident(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
+/// Whether this SQL is one identifier in backticks.
+///
+/// ```
+/// use changeling::mysql::quote;
+/// assert!(quote::is_ident(&quote::ident("my `orders`")));
+/// assert!(!quote::is_ident("`a` + `b`"));
+/// ```
+pub fn is_ident(sql: &str) -> bool {
+    sql.strip_prefix('`')
+        .and_then(|rest| rest.strip_suffix('`'))
+        .is_some_and(|name| !name.replace("``", "").contains('`'))
+}
+
 /// A name as a person would write it: in backticks where it must be.
 ///
 /// ```

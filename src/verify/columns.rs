@@ -1,9 +1,7 @@
-//! A column's value as text that is equal exactly when the stored values are.
+//! A column's value as an expression that is equal exactly when the stored values are.
 //!
 //! - Strings of all kinds go by their own bytes: trailing spaces, case and bytes that are no characters
-//!   count; nothing is converted to the connection's character set. Short ones of the same type on both
-//!   sides are taken as they are ([`Compared::bytes`]), the others as the CRC of their bytes, which is slower
-//!   by half, but never grows over `max_allowed_packet`.
+//!   count; nothing is converted to the connection's character set.
 //! - FLOAT is shown with six digits, so it is widened to DOUBLE, whose text gives the value back.
 //! - ENUM, SET and BIT go by number: an ENUM's error value and an empty label look the same.
 //! - JSON goes by its text and the type of its outermost value. (1 and 1.0, 1 and "1" differ in text.
@@ -24,13 +22,23 @@ pub(super) struct Compared {
     pub(super) source: Option<String>,
     /// The expression over the ghost, and over a temporary table of the ghost's types.
     pub(super) target: String,
-    /// Whether both expressions give the bytes of a string, in which anything can be, instead of a text
-    /// without a comma.
-    pub(super) bytes: bool,
+    /// What both expressions give.
+    pub(super) form: Form,
     /// Whether the source's value is NULL.
     pub(super) source_null: Option<String>,
     /// Whether the target's value is NULL.
     pub(super) target_null: Option<String>,
+}
+
+/// What an expression gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A short text without a comma, or a number.
+    Plain,
+    /// A short string, in which anything can be, of one type on both sides.
+    Bytes,
+    /// Anything; it may be as long as `max_allowed_packet`.
+    Long,
 }
 
 impl Compared {
@@ -38,30 +46,24 @@ impl Compared {
         let nullable = pair.source.nullable || pair.target.nullable;
         let source = pair.select_expression();
         let target = crate::mysql::quote::ident(&pair.target.name);
-        let bytes = !source_is_json
-            && !target_is_json
-            && pair.source.column_type == pair.target.column_type
-            && pair.source.charset == pair.target.charset
-            && matches!(
-                family(&pair.target),
-                Family::Char | Family::Varchar | Family::Binary | Family::Varbinary
-            );
+        let form = match is_plain(family(&pair.target)) {
+            _ if target_is_json => Form::Long,
+            true => Form::Plain,
+            false if !source_is_json && is_short_in_both(pair) => Form::Bytes,
+            false => Form::Long,
+        };
         let is_null = |expression: &str| nullable.then(|| format!("ISNULL({expression})"));
         Compared {
             name: pair.source.name.clone(),
             source_null: is_null(&source),
             target_null: is_null(&target),
-            bytes,
+            form,
             source: match source_is_json == target_is_json {
-                _ if bytes => Some(source),
                 true => converted(pair, &source, source_is_json),
                 false => None,
             },
-            target: match restated(pair, &target) {
-                Some(expression) => expression,
-                None if bytes => target,
-                None => canonical(&pair.target, &target, target_is_json),
-            },
+            target: restated(pair, &target)
+                .unwrap_or_else(|| canonical(&pair.target, &target, target_is_json)),
         }
     }
 }
@@ -85,7 +87,7 @@ impl Compared {
             name: pair.source.name.clone(),
             source: Some(compared.target),
             target,
-            bytes: compared.bytes,
+            form: compared.form,
             source_null: compared.target_null,
             target_null: compared.source_null,
         })
@@ -171,32 +173,53 @@ fn family(column: &Column) -> Family {
     }
 }
 
-/// The text of a value of this type.
-fn canonical(column: &Column, expression: &str, is_json: bool) -> String {
-    if is_json {
-        return format!("CRC32(CONCAT(JSON_TYPE({expression}), {expression}))");
-    }
-    match family(column) {
+/// Whether a type's values are shown as a short text without a comma, or a number.
+fn is_plain(family: Family) -> bool {
+    match family {
         Family::Integer
         | Family::Decimal
+        | Family::Float
         | Family::Double
+        | Family::Enum
+        | Family::Set
+        | Family::Bit
         | Family::Date
         | Family::DateTime
         | Family::Time
-        | Family::Plain => expression.to_string(),
-        Family::Float => format!("{expression} * 1e0"),
-        Family::Enum | Family::Set | Family::Bit => format!("CAST({expression} AS UNSIGNED)"),
+        | Family::Plain => true,
         Family::Char
         | Family::Varchar
         | Family::Text
         | Family::Binary
         | Family::Varbinary
         | Family::Blob
-        | Family::Opaque => format!("CRC32({expression})"),
+        | Family::Opaque => false,
     }
 }
 
-/// The text that a source's value has once it is in the ghost; `None` if SQL cannot say it.
+/// Whether a column is a short string, of the same type on both sides.
+fn is_short_in_both(pair: &ColumnPair) -> bool {
+    pair.source.column_type == pair.target.column_type
+        && pair.source.charset == pair.target.charset
+        && matches!(
+            family(&pair.target),
+            Family::Char | Family::Varchar | Family::Binary | Family::Varbinary
+        )
+}
+
+/// What stands for a value of this type.
+fn canonical(column: &Column, expression: &str, is_json: bool) -> String {
+    if is_json {
+        return format!("CONCAT(JSON_TYPE({expression}), {expression})");
+    }
+    match family(column) {
+        Family::Float => format!("{expression} * 1e0"),
+        Family::Enum | Family::Set | Family::Bit => format!("CAST({expression} AS UNSIGNED)"),
+        _ => expression.to_string(),
+    }
+}
+
+/// What stands for a source's value once it is in the ghost; `None` if SQL cannot say it.
 fn converted(pair: &ColumnPair, expression: &str, is_json: bool) -> Option<String> {
     let (source, target) = (&pair.source, &pair.target);
     if source.column_type == target.column_type && source.charset == target.charset {
@@ -221,7 +244,7 @@ fn converted(pair: &ColumnPair, expression: &str, is_json: bool) -> Option<Strin
             Family::Char | Family::Varchar | Family::Text,
         ) => return text(source, target, expression),
         (Family::Binary | Family::Varbinary | Family::Blob, Family::Varbinary | Family::Blob) => {
-            format!("CRC32({expression})")
+            expression.to_string()
         }
         (Family::Enum, Family::Enum) | (Family::Set, Family::Set)
             if target.labels().starts_with(&source.labels()) =>
@@ -277,7 +300,7 @@ fn text(source: &Column, target: &Column, expression: &str) -> Option<String> {
     if family(target) == Family::Char && family(source) != Family::Char {
         value = format!("TRIM(TRAILING ' ' FROM {value})");
     }
-    Some(format!("CRC32({value})"))
+    Some(value)
 }
 
 /// The number in `varchar(20)`.

@@ -1,15 +1,11 @@
 //! The statements that compare two tables.
 //!
-//! A range's sum is two numbers: how many rows, and the XOR of a hash of each. The hash is made of two
-//! CRCs, of the row's key and of its other values. A CRC is linear: the XOR of the CRCs of two rows stays
-//! the same when values are exchanged between them, and even their sum often does. So the two are
-//! multiplied, by which a value counts only where it belongs: `(k + 1) * (v ^ k)`. (CRC32 because every
-//! server has it: MySQL 9.6 took MD5 and SHA1 out.) Rows of a range whose sums differ are compared one by
-//! one by SHA2.
+//! A range's sum is two numbers: how many rows, and the XOR of a hash of each ([`row_hash`]). Rows of a range
+//! whose sums differ are compared one by one by SHA2.
 
 use std::sync::Arc;
 
-use super::columns::{Compared, Turned};
+use super::columns::{Compared, Form, Turned};
 use crate::chunk::Chunk;
 use crate::failure::Result;
 use crate::key::Key;
@@ -237,12 +233,7 @@ impl Comparison {
 
     /// `SELECT rows, hash FROM … WHERE …`: the sums of a range on one side.
     pub(super) fn sums_query(&self, place: Place, condition: &str) -> String {
-        let key = crc(&self.key_columns, place);
-        let hash = match self.others.is_empty() {
-            true => format!("({key} + 1) * {key}"),
-            // Both factors are at most 2^32, and not both: the product is below 2^64.
-            false => format!("({key} + 1) * ({} ^ {key})", crc(&self.others, place)),
-        };
+        let hash = row_hash(&self.key_columns, &self.others, place);
         format!(
             "SELECT COUNT(*), BIT_XOR({hash}) FROM {} WHERE {condition}",
             self.indexed(place)
@@ -268,9 +259,9 @@ impl Comparison {
             .chain(&self.others)
             .map(|column| {
                 let value = expression(column, place);
-                match column.bytes {
-                    true => format!("COALESCE(CRC32({value}), 'NULL')"),
-                    false => format!("COALESCE(CAST({value} AS CHAR), 'NULL')"),
+                match column.form {
+                    Form::Plain => format!("COALESCE(CAST({value} AS CHAR), 'NULL')"),
+                    Form::Bytes | Form::Long => format!("COALESCE(CRC32({value}), 'NULL')"),
                 }
             })
             .collect();
@@ -346,11 +337,69 @@ fn expression(column: &Compared, place: Place) -> &str {
     }
 }
 
-fn crc(columns: &[Compared], place: Place) -> String {
-    let columns: Vec<&Compared> = columns.iter().collect();
-    match arguments(&columns, place).as_slice() {
-        [argument] => format!("CRC32({argument})"),
-        arguments => format!("CRC32({})", joined(arguments)),
+/// A hash of a row's key and values, in 64 bits.
+///
+/// Each column gives its CRC32, or 2^32 for NULL. (CRC32 because every server has it: MySQL 9.6 took MD5 and
+/// SHA1 out. One for each column, since joining the values first costs more than everything else: 1.0 instead
+/// of 0.65 µs for a row of 190 bytes on MySQL 9.7, 0.56 instead of 0.37 on MariaDB 10.11.) They are joined by
+/// XOR, each shifted by another number of bits, so that values exchanged between columns count.
+///
+/// A CRC is linear: the XOR of the CRCs of two rows stays the same when values are exchanged between them, and
+/// even their sum often does. So what is joined is multiplied by a number made of the key, by which a value
+/// counts only where it belongs. No product may exceed 64 bits, an error to the server: hence columns come in
+/// groups of 7, each with the key in it, of at most 40 bits, and what they are multiplied with has 24.
+fn row_hash(key: &[Compared], others: &[Compared], place: Place) -> String {
+    let parts: Vec<String> = key.iter().map(|column| number(column, place)).collect();
+    // At most 33 bits. Of a key of several columns that is not all, so those are among the others, too.
+    let (own, columns) = match parts.as_slice() {
+        [only] => (only.clone(), Vec::new()),
+        _ => (
+            format!("({} >> {})", shifted(&parts, 0), parts.len() - 1),
+            parts,
+        ),
+    };
+    let columns: Vec<String> = columns
+        .into_iter()
+        .chain(others.iter().map(|column| number(column, place)))
+        .collect();
+    if columns.is_empty() {
+        return format!("(({own} >> 9) + 1) * {own}");
+    }
+    let products: Vec<String> = columns
+        .chunks(GROUP)
+        .enumerate()
+        .map(|(group, columns)| {
+            let joined = shifted(columns, 1);
+            format!("((({own} >> 9) ^ {group}) + 1) * ({own} ^ {joined})")
+        })
+        .collect();
+    match products.as_slice() {
+        [only] => only.clone(),
+        _ => format!("({})", products.join(") ^ (")),
+    }
+}
+
+/// How many columns are joined before they are multiplied.
+const GROUP: usize = 7;
+
+/// Numbers joined by XOR, the first shifted by so many bits, the next by one more.
+fn shifted(numbers: &[String], first: usize) -> String {
+    let shifted: Vec<String> = numbers
+        .iter()
+        .zip(first..)
+        .map(|(number, bits)| format!("({number} << {bits})"))
+        .collect();
+    format!("({})", shifted.join(" ^ "))
+}
+
+/// A column's value as a number of at most 33 bits. Never NULL: that would take the whole row out of the sum.
+fn number(column: &Compared, place: Place) -> String {
+    let value = expression(column, place);
+    // A conversion could be NULL, too.
+    let may_be_null = is_null(column, place).is_some() || !quote::is_ident(value);
+    match may_be_null {
+        true => format!("IFNULL(CRC32({value}), 4294967296)"),
+        false => format!("CRC32({value})"),
     }
 }
 
@@ -364,24 +413,29 @@ fn joined(arguments: &[String]) -> String {
 fn arguments(columns: &[&Compared], place: Place) -> Vec<String> {
     let flags: Vec<&str> = columns
         .iter()
-        .filter_map(|column| match place {
-            Place::Original => column.source_null.as_deref(),
-            Place::Assigned | Place::Ghost => column.target_null.as_deref(),
-        })
+        .filter_map(|column| is_null(column, place))
         .collect();
     let flags = (!flags.is_empty()).then(|| format!("CONCAT({})", flags.join(", ")));
-    let strings = columns.iter().filter(|column| column.bytes);
+    let strings = columns.iter().filter(|column| column.form == Form::Bytes);
     let lengths = strings
         .rev()
         .skip(1)
         .map(|column| format!("LENGTH({})", expression(column, place)));
-    // As bytes, so that nothing is converted. (MariaDB refuses to join several character sets.)
     let values = columns.iter().map(|column| {
         let value = expression(column, place);
-        match column.bytes {
-            true => format!("CAST({value} AS BINARY)"),
-            false => value.to_string(),
+        match column.form {
+            Form::Plain => value.to_string(),
+            // As bytes, so that nothing is converted. (MariaDB refuses to join several character sets.)
+            Form::Bytes => format!("CAST({value} AS BINARY)"),
+            Form::Long => format!("CRC32({value})"),
         }
     });
     flags.into_iter().chain(lengths).chain(values).collect()
+}
+
+fn is_null(column: &Compared, place: Place) -> Option<&str> {
+    match place {
+        Place::Original => column.source_null.as_deref(),
+        Place::Assigned | Place::Ghost => column.target_null.as_deref(),
+    }
 }
