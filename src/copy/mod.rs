@@ -35,6 +35,7 @@ use crate::names::TableName;
 use crate::progress::Progress;
 use crate::schema::{ColumnMap, MigrationKey, TableDefinition};
 use crate::walk::spread::Spread;
+use crate::walk::trail::Trail;
 use crate::walk::{self, Controls, Part, Side, WalkPlan};
 use statement::CopyWork;
 
@@ -68,6 +69,8 @@ pub struct CopyPlan {
     /// How often a chunk may be split because it is too large for the server's binlog cache; `None`: to
     /// single rows.
     pub splits_max: Option<u32>,
+    /// Where the bounds of chunks are left for the comparison.
+    pub trail: Arc<Trail>,
 }
 
 /// What the copy did.
@@ -109,6 +112,8 @@ pub async fn run(
         rows_max: rows_by_bytes(facts, &plan.original),
         rows_first: ROWS_FIRST,
         splits_max: plan.splits_max,
+        lays: plan.sample.is_none().then(|| plan.trail.clone()),
+        follows: None,
         name: "copy",
     };
     let work = Arc::new(CopyWork::new(

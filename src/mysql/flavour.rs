@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 /// The two families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +246,15 @@ impl Facts {
     /// 10.11 with a DELETE (one of 285 under kills); on MySQL 9.7 never in 4,000 statements.
     pub fn claims_killed_statements(&self) -> bool {
         self.flavour == Flavour::MariaDb
+    }
+
+    /// The session variable that ends queries, with its value for this limit. (MariaDB's ends other statements,
+    /// too.)
+    pub fn read_limit(&self, limit: Duration) -> String {
+        match self.flavour {
+            Flavour::MySql => format!("max_execution_time = {}", limit.as_millis()),
+            Flavour::MariaDb => format!("max_statement_time = {}", limit.as_secs_f64()),
+        }
     }
 
     /// Whether several `INSERT … SELECT` into one table with an AUTO_INCREMENT column wait for each

@@ -92,6 +92,16 @@ impl Session {
         self.limit = limit;
     }
 
+    /// From now on the server itself ends a query that takes longer, with an error of class `Killed`.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn limit_reads(&mut self, limit: Duration) -> Result<()> {
+        let setting = self.server.facts().read_limit(limit);
+        self.execute(&format!("SET SESSION {setting}")).await?;
+        Ok(())
+    }
+
     /// Runs a statement that returns no rows.
     ///
     /// # Errors

@@ -113,6 +113,7 @@ async fn in_a_temporary_table(
         from: None,
         sample: None,
         splits_max: None,
+        trail: Arc::default(),
         compress: false,
     };
     copy::try_places(session, &plan, strata, ROWS_A_PLACE).await

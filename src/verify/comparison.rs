@@ -370,7 +370,11 @@ fn row_hash(key: &[Compared], others: &[Compared], place: Place) -> String {
         .enumerate()
         .map(|(group, columns)| {
             let joined = shifted(columns, 1);
-            format!("((({own} >> 9) ^ {group}) + 1) * ({own} ^ {joined})")
+            let by = match group {
+                0 => format!("({own} >> 9)"),
+                group => format!("(({own} >> 9) ^ {group})"),
+            };
+            format!("({by} + 1) * ({own} ^ {joined})")
         })
         .collect();
     match products.as_slice() {

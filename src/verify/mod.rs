@@ -79,7 +79,10 @@ pub async fn run(
         .doing(what);
     }
     let Some(order) = comparison.target_order().cloned() else {
-        let walk_plan = walk_plan(&plan, Side::Source, comparison.key.clone(), part);
+        let walk_plan = WalkPlan {
+            follows: plan.trail.clone(),
+            ..walk_plan(&plan, Side::Source, comparison.key.clone(), part)
+        };
         let work = Arc::new(VerifyWork::new(plan, None, progress.clone()));
         return walk::walk(walk_plan, work, controls, progress, watermark)
             .await
@@ -122,6 +125,8 @@ fn walk_plan(plan: &VerifyPlan, side: Side, key: Arc<MigrationKey>, part: Part) 
     };
     WalkPlan {
         splits_max: None,
+        lays: None,
+        follows: None,
         server: server.clone(),
         table: table.clone(),
         key,

@@ -1,6 +1,7 @@
 //! The verification of chunks and of single keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use crate::mysql::{Purpose, Server, Session};
 use crate::progress::Progress;
 use crate::schema::MigrationKey;
 use crate::walk::bounds::{Side, SidedKey};
+use crate::walk::trail::Trail;
 use crate::walk::{ChunkWork, Worked};
 
 /// What a verification needs to know. Cheap to clone.
@@ -33,9 +35,15 @@ pub struct VerifyPlan {
     /// after the other (1,000 rows that change all the time: up to 3.6 s). For those who compare again what
     /// has changed, and do without this in the end.
     pub leaves_changing: bool,
+    /// The bounds of the original's chunks as the copy found them, if it did.
+    pub trail: Option<Arc<Trail>>,
     /// Average bytes of a row, for the size of chunks.
     pub row_bytes_estimate: u64,
 }
+
+/// No chunk is read for longer, since each keeps a snapshot: it goes in pieces then. A chunk by the copy's bounds
+/// can have become much larger since.
+const CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What the workers of a verification share.
 pub(super) struct VerifyWork {
@@ -114,7 +122,8 @@ impl ChunkWork for VerifyWork {
     }
 
     async fn prepare(&self, session: &mut Session) -> Result<()> {
-        self.plan.comparison.prepare(session).await
+        self.plan.comparison.prepare(session).await?;
+        session.limit_reads(CHUNK_TIME_MAX).await
     }
 
     async fn work(&self, session: &mut Session, chunk: &Chunk, _patient: bool) -> Result<Worked> {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::bounds::{self, End, Side};
 use super::sizer::Sizer;
 use super::track::Track;
+use super::trail::{Ahead, Follower};
 use super::{Controls, Part, WalkPlan, keys};
 use crate::chunk::Chunk;
 use crate::failure::{Context, Failure, Result};
@@ -185,6 +186,27 @@ pub(super) struct Chunker {
     sizer: Arc<Sizer>,
     controls: Controls,
     session: Option<Session>,
+    follower: Option<Follower>,
+}
+
+/// What the trail of another walk says of the next bound.
+enum OnTrail {
+    /// It is this one.
+    Bound(Key),
+    /// The trail goes not yet far enough, or ends here.
+    Soon,
+    /// There is no trail here.
+    Nothing,
+    Cancelled,
+}
+
+/// The range up to a key.
+fn up_to(range: &Chunk, key: Key) -> Chunk {
+    Chunk {
+        upper: Some(key),
+        upper_included: false,
+        ..range.clone()
+    }
 }
 
 impl Chunker {
@@ -194,6 +216,7 @@ impl Chunker {
             sizer,
             controls,
             session: None,
+            follower: None,
         }
     }
 
@@ -277,6 +300,9 @@ impl Chunker {
             rows_expected: 0,
         };
         let plan = self.plan.clone();
+        if let (Some(trail), Part::UpToNow(from)) = (&plan.lays, &plan.part) {
+            trail.begin(from.clone());
+        }
         Ok(match &plan.part {
             Part::Ranges(ranges) => Some(ranges.iter().cloned().collect()),
             Part::Spread(spread) => Some(spread.strata.iter().cloned().collect()),
@@ -295,21 +321,30 @@ impl Chunker {
     /// rows than that. Behind another walk it is waited until that is far enough. `None` when cancelled.
     async fn bound(&mut self, range: &Chunk, rows: u64) -> Result<Option<Option<Key>>> {
         let plan = self.plan.clone();
-        let Part::Behind(_, other) = &plan.part else {
-            return self.fetch(Ask::Bound(range, rows)).await;
+        let mut other = match &plan.part {
+            Part::Behind(_, other) => Some(other.clone()),
+            _ => None,
         };
-        let mut other = other.clone();
         loop {
-            let mark = other.borrow_and_update().clone();
-            if mark.finished {
-                return self.fetch(Ask::Bound(range, rows)).await;
-            }
-            if let Some(reached) = mark.next {
-                let so_far = Chunk {
-                    upper: Some(reached),
-                    upper_included: false,
-                    ..range.clone()
-                };
+            // Read before the trail is: what is finished has been laid.
+            let mark = other
+                .as_mut()
+                .map(|other| other.borrow_and_update().clone());
+            let unfinished = mark.filter(|mark| !mark.finished);
+            let reached = match (
+                self.on_trail(range, rows, unfinished.is_none()).await?,
+                unfinished,
+            ) {
+                (OnTrail::Bound(key), _) => return Ok(Some(Some(key))),
+                (OnTrail::Cancelled, _) => return Ok(None),
+                (OnTrail::Nothing | OnTrail::Soon, None) => {
+                    return self.fetch(Ask::Bound(range, rows)).await;
+                }
+                (OnTrail::Nothing, Some(mark)) => mark.next,
+                (OnTrail::Soon, Some(_)) => None,
+            };
+            if let Some(reached) = reached {
+                let so_far = up_to(range, reached);
                 let Some(upper) = self.fetch(Ask::Bound(&so_far, rows)).await? else {
                     return Ok(None);
                 };
@@ -319,13 +354,50 @@ impl Chunker {
             }
             let further = async {
                 tokio::time::sleep(BEHIND_PAUSE).await;
-                other.changed().await
+                match &mut other {
+                    Some(other) => other.changed().await.is_ok(),
+                    None => true,
+                }
             };
             tokio::select! {
-                changed = further => changed
-                    .map_err(|_| Failure::failed("the walk that this one goes behind is gone"))?,
+                there = further => if !there {
+                    return Err(Failure::failed("the walk that this one goes behind is gone"));
+                },
                 () = self.controls.cancel.cancelled() => return Ok(None),
             }
+        }
+    }
+
+    /// The bound by the trail of another walk, if there is one from the range's front on.
+    async fn on_trail(&mut self, range: &Chunk, rows: u64, finished: bool) -> Result<OnTrail> {
+        let whole = matches!(self.plan.part, Part::All(_) | Part::Behind(..));
+        let Some(trail) = self.plan.follows.as_ref().filter(|_| whole) else {
+            return Ok(OnTrail::Nothing);
+        };
+        if self.follower.is_none() {
+            self.follower = trail.follow(range.lower.as_ref());
+        }
+        let Some(follower) = &mut self.follower else {
+            return Ok(OnTrail::Nothing);
+        };
+        match follower.ahead(rows) {
+            Ahead::Bound { key, more, place } if more || finished => {
+                follower.go(place);
+                Ok(OnTrail::Bound(key))
+            }
+            Ahead::Far { key, place } => {
+                let part = up_to(range, key.clone());
+                let Some(nearer) = self.fetch(Ask::Bound(&part, rows)).await? else {
+                    return Ok(OnTrail::Cancelled);
+                };
+                if nearer.is_none()
+                    && let Some(follower) = &mut self.follower
+                {
+                    follower.go(place);
+                }
+                Ok(OnTrail::Bound(nearer.unwrap_or(key)))
+            }
+            Ahead::Bound { .. } | Ahead::Nothing => Ok(OnTrail::Soon),
         }
     }
 

@@ -6,6 +6,7 @@
 //! - [`spread`]: a sample spread over the key.
 //! - [`sizer`]: how many rows a chunk has, aimed at a time.
 //! - [`track`]: the contiguous finished prefix.
+//! - [`trail`]: the bounds that one walk found, for another.
 //! - [`worker`]: the sessions: pace, retries, reconnects, splitting a chunk that is refused.
 //!
 //! What is done with a chunk is a [`ChunkWork`]; this module knows nothing of it but its outcome.
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod sizer;
 pub mod spread;
 pub mod track;
+pub mod trail;
 mod worker;
 
 use std::future::Future;
@@ -41,6 +43,7 @@ use chunker::Chunker;
 use sizer::Sizer;
 use spread::Spread;
 use track::Track;
+use trail::Trail;
 use worker::Worker;
 
 /// The most workers a walk can have; tunables that ask for more get these.
@@ -159,6 +162,10 @@ pub struct WalkPlan {
     pub rows_first: u64,
     /// How often a chunk may be split because the server takes it not as a whole; `None`: to single rows.
     pub splits_max: Option<u32>,
+    /// The trail that this walk lays, of a part that is walked in the order of the key.
+    pub lays: Option<Arc<Trail>>,
+    /// The trail of another walk over the same side of the key: its bounds are taken as far as they go.
+    pub follows: Option<Arc<Trail>>,
     /// What messages call it: `copy`, `verify`.
     pub name: &'static str,
 }
@@ -210,7 +217,7 @@ pub async fn walk<W: ChunkWork>(
     };
     let plan = Arc::new(plan);
     let sizer = Arc::new(Sizer::new(plan.rows_first, plan.rows_max));
-    let track = Arc::new(Track::new(watermark));
+    let track = Arc::new(Track::new(watermark, plan.lays.clone()));
     // As many chunks wait as workers may take at once: more would be sized by old measurements.
     let (sender, receiver) = mpsc::channel(4);
     let receiver = Arc::new(Mutex::new(receiver));

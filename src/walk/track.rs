@@ -1,10 +1,11 @@
 //! Which chunks are finished, and how far without a gap.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::trail::Trail;
 use crate::chunk::{Chunk, LowWatermark};
 
 /// Neighbouring suspects are merged; beyond this many the gaps between them are included too.
@@ -15,6 +16,7 @@ const SUSPECTS_MAX: usize = 1000;
 pub struct Track {
     inner: Mutex<Inner>,
     sender: watch::Sender<LowWatermark>,
+    lays: Option<Arc<Trail>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +31,9 @@ struct Inner {
 }
 
 impl Track {
-    /// Begins with what the channel holds: a resumed walk goes on counting.
-    pub fn new(sender: watch::Sender<LowWatermark>) -> Track {
+    /// Begins with what the channel holds: a resumed walk goes on counting. The ends of the chunks of the prefix
+    /// are laid on a trail, if one is given.
+    pub fn new(sender: watch::Sender<LowWatermark>, lays: Option<Arc<Trail>>) -> Track {
         let mark = LowWatermark {
             finished: false,
             ..sender.borrow().clone()
@@ -41,6 +44,7 @@ impl Track {
                 ..Inner::default()
             }),
             sender,
+            lays,
         }
     }
 
@@ -56,6 +60,9 @@ impl Track {
             inner.next_number += 1;
             inner.mark.chunks += 1;
             inner.mark.rows += rows;
+            if let (Some(trail), Some(upper)) = (&self.lays, &chunk.upper) {
+                trail.lay(upper, rows);
+            }
             inner.mark.next = chunk.upper;
         }
         self.publish(inner);
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn the_watermark_has_no_gap() {
         let (sender, receiver) = watch::channel(LowWatermark::default());
-        let track = Track::new(sender);
+        let track = Track::new(sender, None);
         track.finished(chunk(1), 10);
         assert_eq!(receiver.borrow().next, None);
         track.finished(chunk(2), 10);
@@ -166,7 +173,7 @@ mod tests {
     #[test]
     fn no_chunks_are_finished_at_once() {
         let (sender, receiver) = watch::channel(LowWatermark::default());
-        Track::new(sender).all(0);
+        Track::new(sender, None).all(0);
         assert!(receiver.borrow().finished);
     }
 

@@ -82,6 +82,7 @@ pub async fn compare(
         )),
         settle: settle(server, second_server).await?,
         mend: None,
+        trail: None,
         row_bytes_estimate: one.row_bytes_estimate,
     };
     let tunables = watch::Sender::new(Tunables {

@@ -33,6 +33,7 @@ use crate::settings::{CopySetting, Extent, ReplaySetting};
 use crate::supervise::Supervisor;
 use crate::throttle::{self, Throttle, ThrottlePlan};
 use crate::verify::Comparison;
+use crate::walk::trail::Trail;
 
 /// So many rows that do not fit an old table are gathered before a way back is given up.
 const MISFITS_MAX: usize = 10_000;
@@ -53,6 +54,8 @@ pub struct Engines {
     pub checkpointer: Arc<Checkpointer>,
     /// How far the copy has come.
     pub watermark: watch::Sender<LowWatermark>,
+    /// Where it has cut the table.
+    pub trail: Arc<Trail>,
     /// How far rows have been compared, of those that are compared in their order.
     pub verified: watch::Sender<LowWatermark>,
     /// Rows that were compared again since they had changed.
@@ -250,6 +253,7 @@ pub async fn start(
         throttle,
         checkpointer,
         watermark,
+        trail: Arc::default(),
         verified,
         rechecked: AtomicU64::new(0),
         copy_mode,

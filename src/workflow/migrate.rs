@@ -445,6 +445,7 @@ async fn copy_rows(run: &Run, desk: &Desk, staged: Staged<'_>) -> Result<()> {
             from,
             sample: rehearsing.and_then(Rehearsing::sample),
             compress: run.settings.compress_binlog,
+            trail: engines.trail.clone(),
         },
         engines.interlock.clone(),
         controls.clone(),

@@ -85,6 +85,7 @@ pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
         settle: engines.rest.clone(),
         mend: None,
         leaves_changing: true,
+        trail: Some(engines.trail.clone()),
         row_bytes_estimate: prepared.original.row_bytes_estimate,
     }
 }

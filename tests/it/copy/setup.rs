@@ -105,6 +105,7 @@ impl Tables {
             from: None,
             sample: None,
             compress: true,
+            trail: Arc::default(),
         }
     }
 

@@ -5,4 +5,5 @@ mod damage;
 mod during;
 mod live;
 mod setup;
+mod trail;
 mod under_way;

@@ -28,6 +28,7 @@ pub fn plan(tables: &Tables, settle: Arc<dyn Settle>) -> VerifyPlan {
         )),
         settle,
         mend: None,
+        trail: None,
         row_bytes_estimate: 100,
     }
 }
