@@ -69,7 +69,8 @@ impl Speed {
         };
         let whole = rate(first, last).unwrap_or(0.0);
         let steady = match rest {
-            [first, .., last] => rate(first, last),
+            // A few of the rows say little: a wait at the end would be taken for the rate of all.
+            [first, .., last] if last.rows - first.rows >= rows / 2 => rate(first, last),
             _ => None,
         };
         Speed {
@@ -355,6 +356,13 @@ mod tests {
         let unsteady = Speed::of(&looks(|tick| if tick / 12 % 2 == 0 { 500 } else { 1500 }));
         assert!(unsteady.unsteadiness > 0.2, "{unsteady:?}");
         assert_eq!(Speed::of(&[]), Speed::default());
+        // Looked at twice only, and waited for at the end.
+        let few = [(0, 0), (100, 1900), (2000, 2000)].map(|(at, rows)| Look {
+            at: Duration::from_millis(at),
+            rows,
+        });
+        let speed = Speed::of(&few);
+        assert!((speed.rows_per_s - 1000.0).abs() < 1.0, "{speed:?}");
     }
 
     #[test]

@@ -197,6 +197,100 @@ async fn values_that_move_to_the_next_column_are_seen() {
     .await;
 }
 
+/// Values of a column that the next test exchanges.
+const EXCHANGED: &[Option<&str>] = &[
+    None,
+    Some(""),
+    Some("0"),
+    Some("1"),
+    Some("a"),
+    Some("A"),
+    Some("a "),
+    Some("b"),
+];
+const EXCHANGED_ROWS: usize = 24;
+/// More than the hash of a row joins at once.
+const EXCHANGED_COLUMNS: usize = 17;
+
+/// Two values of rows of one chunk change places: of a row, of a column, or of neither.
+#[tokio::test]
+async fn exchanged_values_are_seen_wherever_they_are() {
+    both(async |server| {
+        let db = TestDb::create(server, "exchanged").await;
+        let columns: Vec<String> = (0..EXCHANGED_COLUMNS)
+            .map(|n| format!("c{n} VARCHAR(9)"))
+            .collect();
+        db.sql(format!(
+            "CREATE TABLE t (a INT, b VARCHAR(9), d DATE, {}, PRIMARY KEY (a, b, d))",
+            columns.join(", ")
+        ))
+        .await;
+        let cells: Vec<Vec<Option<&str>>> = (0..EXCHANGED_ROWS)
+            .map(|_| {
+                (0..EXCHANGED_COLUMNS)
+                    .map(|_| fastrand::choice(EXCHANGED).copied().flatten())
+                    .collect()
+            })
+            .collect();
+        let literal = |value: Option<&str>| match value {
+            Some(text) => format!("'{text}'"),
+            None => "NULL".to_string(),
+        };
+        let rows: Vec<String> = cells
+            .iter()
+            .enumerate()
+            .map(|(n, cells)| {
+                let values: Vec<String> = cells.iter().map(|cell| literal(*cell)).collect();
+                format!("({}, 'x', '2020-01-01', {})", n, values.join(", "))
+            })
+            .collect();
+        db.sql(format!("INSERT INTO t VALUES {}", rows.join(", ")))
+            .await;
+        let tables = Tables::new(&db, "ADD COLUMN w INT").await;
+        tables.copy(100).await.unwrap();
+        let mut seen = 0;
+        while seen < 100 {
+            let (row, column) = (
+                fastrand::usize(..EXCHANGED_ROWS),
+                fastrand::usize(..EXCHANGED_COLUMNS),
+            );
+            let (other_row, other_column) = match seen % 3 {
+                0 => (row, fastrand::usize(..EXCHANGED_COLUMNS)),
+                1 => (fastrand::usize(..EXCHANGED_ROWS), column),
+                _ => (
+                    fastrand::usize(..EXCHANGED_ROWS),
+                    fastrand::usize(..EXCHANGED_COLUMNS),
+                ),
+            };
+            let (one, other) = (cells[row][column], cells[other_row][other_column]);
+            if one == other {
+                continue;
+            }
+            let exchange = async |there: Option<&str>, here: Option<&str>| {
+                for (row, column, value) in [(row, column, there), (other_row, other_column, here)]
+                {
+                    let changed = db
+                        .sql(format!(
+                            "UPDATE _t_gho SET c{column} = {} WHERE a = {row}",
+                            literal(value)
+                        ))
+                        .await;
+                    assert_eq!(changed, 1);
+                }
+            };
+            exchange(other, one).await;
+            let damage = format!(
+                "{one:?} of ({row}, {column}) and {other:?} of ({other_row}, {other_column})"
+            );
+            difference(&tables, &damage).await;
+            exchange(one, other).await;
+            seen += 1;
+        }
+        verify(&tables).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_empty_original_does_not_hide_rows_of_the_ghost() {
     both(async |server| {
