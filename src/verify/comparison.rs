@@ -351,6 +351,7 @@ fn expression(column: &Compared, place: Place) -> &str {
 fn row_hash(key: &[Compared], others: &[Compared], place: Place) -> String {
     let parts: Vec<String> = key.iter().map(|column| number(column, place)).collect();
     // At most 33 bits. Of a key of several columns that is not all, so those are among the others, too.
+    let key_is_first = parts.len() > 1;
     let (own, columns) = match parts.as_slice() {
         [only] => (only.clone(), Vec::new()),
         _ => (
@@ -369,12 +370,15 @@ fn row_hash(key: &[Compared], others: &[Compared], place: Place) -> String {
         .chunks(GROUP)
         .enumerate()
         .map(|(group, columns)| {
-            let joined = shifted(columns, 1);
             let by = match group {
                 0 => format!("({own} >> 9)"),
                 group => format!("(({own} >> 9) ^ {group})"),
             };
-            format!("({by} + 1) * ({own} ^ {joined})")
+            let joined = match shifted(columns, 1) {
+                joined if group == 0 && key_is_first => joined,
+                joined => format!("({own} ^ {joined})"),
+            };
+            format!("({by} + 1) * {joined}")
         })
         .collect();
     match products.as_slice() {
