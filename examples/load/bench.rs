@@ -15,12 +15,26 @@ use crate::server::{Target, binlog_bytes, run as run_sql};
 use crate::shapes::Shape;
 use crate::traffic::{Load, Traffic};
 
+/// What all measurements are told.
+#[derive(Args)]
+pub struct MeasuringArgs {
+    /// Rows of the plain table; the other kinds have fewer
+    #[arg(long, default_value_t = 1_000_000)]
+    pub rows: u64,
+    /// How often each is measured; of copies the median by wall time is reported, of everything else all
+    #[arg(long, default_value_t = 1)]
+    pub repeat: usize,
+    /// The program
+    #[arg(long)]
+    pub changeling: PathBuf,
+    /// The folder for what is reported, as JSON and Markdown
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
 /// What is measured.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Rows of the plain table; the others have fewer
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
     /// Kinds of tables
     #[arg(
         long,
@@ -35,15 +49,8 @@ pub struct BenchArgs {
     /// Only tools whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// How often each is measured; the median by wall time is reported
-    #[arg(long, default_value_t = 1)]
-    repeat: usize,
-    /// The program
-    #[arg(long)]
-    changeling: PathBuf,
-    /// Where copy.json and copy.md go
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    measuring: MeasuringArgs,
 }
 
 /// Transactions a second that see how the application fares when there is no other load.
@@ -56,12 +63,12 @@ pub async fn run(target: &Target, database: &str, arguments: &BenchArgs) -> Resu
     let mut conn = target.connect(Some(database)).await?;
     let mut report = Report {
         machine: Machine::look(&mut conn).await?,
-        rows: arguments.rows,
+        rows: arguments.measuring.rows,
         runs: Vec::new(),
     };
-    let rivals = rivals(target, database, &arguments.changeling);
+    let rivals = rivals(target, database, &arguments.measuring.changeling);
     for shape in &arguments.shapes {
-        let rows = (arguments.rows as f64 * shape.share_of_rows()) as u64;
+        let rows = (arguments.measuring.rows as f64 * shape.share_of_rows()) as u64;
         eprintln!("filling: {}, {rows} rows", shape.name());
         shape.fill(&mut conn, "t", rows).await?;
         for rate in &arguments.rates {
@@ -75,7 +82,7 @@ pub async fn run(target: &Target, database: &str, arguments: &BenchArgs) -> Resu
                     continue;
                 }
                 let mut all = Vec::new();
-                for _ in 0..arguments.repeat {
+                for _ in 0..arguments.measuring.repeat {
                     let load = load(target, database, *shape, rows, *rate);
                     let measured = measure(&mut conn, rival, load, *rate).await?;
                     eprintln!("{}, {rate}/s: {measured}", shape.name());
@@ -86,11 +93,11 @@ pub async fn run(target: &Target, database: &str, arguments: &BenchArgs) -> Resu
                 report.runs.push(all.swap_remove(all.len() / 2));
             }
         }
-        report.write(&arguments.out)?;
+        report.write(&arguments.measuring.out)?;
     }
     eprintln!(
         "written: {0}/copy.json, {0}/copy.md",
-        arguments.out.display()
+        arguments.measuring.out.display()
     );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Measures how replay keeps up: bursts while the cut-over is held, a steady stream while rows are copied,
 //! and memory with a large backlog.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use changeling::control::client;
@@ -10,6 +10,7 @@ use mysql_async::Conn;
 use serde::Serialize;
 
 use crate::Result;
+use crate::bench::MeasuringArgs;
 use crate::process::Running;
 use crate::report::write_table;
 use crate::rivals::migration;
@@ -20,9 +21,6 @@ use crate::traffic::{Load, Traffic};
 /// What is measured.
 #[derive(Args)]
 pub struct ReplayArgs {
-    /// Rows of the table
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
     /// Which
     #[arg(
         long,
@@ -31,15 +29,8 @@ pub struct ReplayArgs {
         default_value = "burst,burst-reread,hot-rows,steady,backlog"
     )]
     scenarios: Vec<Scenario>,
-    /// How often each is measured; all are reported
-    #[arg(long, default_value_t = 1)]
-    repeat: usize,
-    /// The program
-    #[arg(long)]
-    changeling: PathBuf,
-    /// Where replay.json and replay.md go
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    measuring: MeasuringArgs,
 }
 
 /// One thing that is measured.
@@ -129,9 +120,11 @@ pub async fn run(target: &Target, database: &str, arguments: &ReplayArgs) -> Res
     let mut conn = target.connect(Some(database)).await?;
     let mut all = Vec::new();
     for scenario in &arguments.scenarios {
-        for _ in 0..arguments.repeat.max(1) {
+        for _ in 0..arguments.measuring.repeat.max(1) {
             run_sql(&mut conn, "DROP TABLE IF EXISTS _t_del").await?;
-            Shape::OneIndex.fill(&mut conn, "t", arguments.rows).await?;
+            Shape::OneIndex
+                .fill(&mut conn, "t", arguments.measuring.rows)
+                .await?;
             let measured = measure(target, database, arguments, *scenario, &mut conn).await?;
             eprintln!("{}", measured.line());
             all.push(measured);
@@ -140,7 +133,13 @@ pub async fn run(target: &Target, database: &str, arguments: &ReplayArgs) -> Res
     }
     let head = "| | burst s | until exit s | × burst | beyond s | lag max s | backlog rows | backlog MiB | CPU s | peak MiB |\n\
                 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-    write_table(&arguments.out, "replay", &all, head, Measured::line)
+    write_table(
+        &arguments.measuring.out,
+        "replay",
+        &all,
+        head,
+        Measured::line,
+    )
 }
 
 impl Measured {
@@ -189,7 +188,7 @@ async fn measure(
             database: database.to_string(),
             tables: vec!["t".to_string()],
             shape: Shape::OneIndex,
-            rows: arguments.rows,
+            rows: arguments.measuring.rows,
             rate: STEADY.0,
             workers: 32,
             changes: 1,
@@ -200,7 +199,7 @@ async fn measure(
         "--postpone-cut-over".to_string(),
     ];
     let command = migration(target, database, &socket, &options);
-    let mut program = Running::start(&arguments.changeling, &command)?;
+    let mut program = Running::start(&arguments.measuring.changeling, &command)?;
     let mut peaks = Peaks::default();
     let began = Instant::now();
     if scenario == Scenario::Steady {

@@ -1,6 +1,6 @@
 //! Measures what is left to do after a run was killed, and what its phases cost.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use changeling::control::client;
@@ -9,7 +9,7 @@ use mysql_async::Conn;
 use serde::Serialize;
 
 use crate::Result;
-use crate::bench::tidy;
+use crate::bench::{MeasuringArgs, tidy};
 use crate::process::Running;
 use crate::report::write_table;
 use crate::rivals::migration;
@@ -19,24 +19,17 @@ use crate::shapes::Shape;
 /// What is measured.
 #[derive(Args)]
 pub struct ResumeArgs {
-    /// Rows of the table
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
+    /// Kinds of tables
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "one-index")]
+    shapes: Vec<Shape>,
     /// The run is killed at this percentage, of its rows and of its time
     #[arg(long, default_value_t = 80)]
     percent: u32,
     /// Ways of comparison
-    #[arg(long, value_delimiter = ',', default_value = "after,during")]
+    #[arg(long, value_delimiter = ',', default_value = "off,after,during")]
     verify: Vec<String>,
-    /// How often each is measured; all are reported
-    #[arg(long, default_value_t = 1)]
-    repeat: usize,
-    /// The program
-    #[arg(long)]
-    changeling: PathBuf,
-    /// Where resume.json and resume.md go
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    measuring: MeasuringArgs,
 }
 
 /// When a run is killed.
@@ -51,6 +44,7 @@ enum When {
 /// One run, its interruption, and the rest.
 #[derive(Serialize)]
 struct Measured {
+    table: &'static str,
     verify: String,
     whole_seconds: f64,
     /// From the last look at a run that went through.
@@ -79,26 +73,36 @@ const REST: Duration = Duration::from_secs(2);
 pub async fn run(target: &Target, database: &str, arguments: &ResumeArgs) -> Result<()> {
     let mut conn = target.connect(Some(database)).await?;
     let mut all = Vec::new();
-    for verify in &arguments.verify {
-        for _ in 0..arguments.repeat.max(1) {
-            let measured = measure(target, database, arguments, verify, &mut conn).await?;
-            eprintln!("{}", measured.line());
-            all.push(measured);
+    for shape in &arguments.shapes {
+        for verify in &arguments.verify {
+            for _ in 0..arguments.measuring.repeat.max(1) {
+                let measured =
+                    measure(target, database, arguments, (*shape, verify), &mut conn).await?;
+                eprintln!("{}", measured.line());
+                all.push(measured);
+            }
         }
     }
     let head = format!(
-        "| comparison | whole s | copy s | comparison s | × copy | rest s, killed at the rows | × whole | rest s, \
-         killed at {} % of the time | × whole |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| table | comparison | whole s | copy s | comparison s | × copy | rest s, killed at the rows | × whole | rest s, \
+         killed at {} % of the time | × whole |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         arguments.percent
     );
-    write_table(&arguments.out, "resume", &all, &head, Measured::line)
+    write_table(
+        &arguments.measuring.out,
+        "resume",
+        &all,
+        &head,
+        Measured::line,
+    )
 }
 
 impl Measured {
     /// A row of the table.
     fn line(&self) -> String {
         format!(
-            "| {} | {:.1} | {:.1} | {:.1} | {:.2} | {:.1} ({:.0} %) | {:.2} | {:.1} | {:.2} |",
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.2} | {:.1} ({:.0} %) | {:.2} | {:.1} | {:.2} |",
+            self.table,
             self.verify,
             self.whole_seconds,
             self.copy_seconds,
@@ -117,16 +121,17 @@ async fn measure(
     target: &Target,
     database: &str,
     arguments: &ResumeArgs,
-    verify: &str,
+    (shape, verify): (Shape, &str),
     conn: &mut Conn,
 ) -> Result<Measured> {
+    let rows = (arguments.measuring.rows as f64 * shape.share_of_rows()) as u64;
     let socket = std::env::temp_dir().join(format!("changeling-bench-{}.sock", std::process::id()));
     let options = [format!("--verify={verify}")];
     let command = migration(target, database, &socket, &options);
     let share = f64::from(arguments.percent) / 100.0;
-    fill(conn, database, arguments.rows).await?;
+    fill(conn, database, shape, rows).await?;
     let start = Instant::now();
-    let whole = Running::start(&arguments.changeling, &command)?;
+    let whole = Running::start(&arguments.measuring.changeling, &command)?;
     let seen = to_its_end(whole, &socket).await?;
     let whole_seconds = start.elapsed().as_secs_f64();
     let mut rests = Vec::new();
@@ -135,9 +140,9 @@ async fn measure(
         When::Time(Duration::from_secs_f64(whole_seconds * share)),
     ] {
         let killed = loop {
-            fill(conn, database, arguments.rows).await?;
+            fill(conn, database, shape, rows).await?;
             let start = Instant::now();
-            let program = Running::start(&arguments.changeling, &command)?;
+            let program = Running::start(&arguments.measuring.changeling, &command)?;
             if let Some(killed) = until(program, &socket, when).await? {
                 break killed;
             }
@@ -145,7 +150,11 @@ async fn measure(
             when = When::Time(start.elapsed().mul_f64(share));
         };
         let start = Instant::now();
-        to_its_end(Running::start(&arguments.changeling, &command)?, &socket).await?;
+        to_its_end(
+            Running::start(&arguments.measuring.changeling, &command)?,
+            &socket,
+        )
+        .await?;
         rests.push((start.elapsed().as_secs_f64(), killed.percent));
     }
     let phase = |name: &str| -> f64 {
@@ -153,6 +162,7 @@ async fn measure(
         of_it.map(|(_, time)| time).sum()
     };
     Ok(Measured {
+        table: shape.name(),
         verify: verify.to_string(),
         whole_seconds,
         copy_seconds: seen.copy,
@@ -163,9 +173,9 @@ async fn measure(
     })
 }
 
-async fn fill(conn: &mut Conn, database: &str, rows: u64) -> Result<()> {
+async fn fill(conn: &mut Conn, database: &str, shape: Shape, rows: u64) -> Result<()> {
     tidy(conn, database).await?;
-    Shape::OneIndex.fill(conn, "t", rows).await?;
+    shape.fill(conn, "t", rows).await?;
     tokio::time::sleep(REST).await;
     Ok(())
 }
