@@ -224,7 +224,7 @@ mod tests {
     fn it_is_followed_from_its_beginning_or_from_one_of_its_bounds() {
         let trail = trail(3);
         let follower = trail.follow(Some(&key(20))).unwrap();
-        assert_eq!(bound(follower.ahead(1)).0, key(30));
+        assert_eq!(bound(follower.ahead(10)).0, key(30));
         assert!(trail.follow(Some(&key(21))).is_none());
         assert!(
             Arc::new(Trail::default()).follow(None).is_none(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::support::wait::PATIENCE;
 use crate::support::{Live, Program, Run, TestDb, TestServer, both, eventually, server};
 
 /// Looked for everywhere. Quotes and backslashes are in it, since escaping is where such things leak.
@@ -250,20 +251,21 @@ async fn a_live_run(server: &TestServer, db: &TestDb, folder: &Folder, seen: &mu
     let socket = folder.path("control.sock");
     for report in ["report.html", "report.json"] {
         let column = if report == "report.html" { "h" } else { "j" };
-        let live = program(server, "migrate")
+        let mut live = program(server, "migrate")
             .args([format!("-p{PASSWORD}")])
             .args([format!("--report={}", folder.path(report).display())])
             .args([format!("--hooks-path={}", hooks.display())])
             .args([format!("--control-socket={}", socket.display())])
             .args([format!("--metrics-listen=127.0.0.1:{port}")])
-            .args(["--restart", "--postpone-cut-over", "--timestamp-old-table"])
+            .args(["--restart", "--postpone-cut-over"])
             .args([format!("ALTER TABLE {}.t ADD COLUMN {column} INT", db.name)])
             .spawn();
         let ctl = async |words: &[&str]| {
             let program = Program::new(["ctl", "--control-socket"]).args([&socket]);
             program.args(words).run().await
         };
-        eventually(Duration::from_secs(120), "the run is held", async || {
+        eventually(PATIENCE, "the run is held", async || {
+            assert!(live.is_running(), "{}{}", live.stdout(), live.stderr());
             ctl(&["why"])
                 .await
                 .stdout
@@ -302,6 +304,7 @@ async fn a_live_run(server: &TestServer, db: &TestDb, folder: &Folder, seen: &mu
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{mode:o}");
         assert!(!socket.exists(), "the socket is gone with its run");
+        db.sql("DROP TABLE _t_del").await;
     }
     let hooks = fs::read_to_string(&out).unwrap();
     assert!(
