@@ -159,7 +159,8 @@ async fn measure(
     }
     let phase = |name: &str| -> f64 {
         let of_it = seen.phases.iter().filter(|(phase, _)| phase == name);
-        of_it.map(|(_, time)| time).sum()
+        // (The sum of nothing is -0.0.)
+        of_it.fold(0.0, |sum, (_, time)| sum + time)
     };
     Ok(Measured {
         table: shape.name(),
