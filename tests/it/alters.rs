@@ -9,7 +9,7 @@ use changeling::mysql::Purpose;
 use changeling::names::Names;
 
 use crate::schema::{definition, session};
-use crate::support::{TestDb, TestServer, both};
+use crate::support::{TestDb, TestServer, both, is_another_version};
 
 const TABLE: &str = "CREATE TABLE t (
     id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -300,7 +300,9 @@ async fn verdicts_are_the_servers_own() {
                 "refused" => verdict.to_string(),
                 _ => own_way(server, &db, clauses).await,
             };
-            if verdict != *expected || own != verdict {
+            // What a server can do changes from version to version; the plan must know it.
+            let is_expected = verdict == *expected || is_another_version();
+            if !is_expected || own != verdict {
                 wrong.push(format!(
                     "{clauses}: expected {expected}, the plan says {verdict}, the server does {own}"
                 ));

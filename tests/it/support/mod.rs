@@ -20,6 +20,7 @@ pub use database::TestDb;
 pub use program::{Live, Program, Run};
 pub use proxy::{Network, Proxy};
 pub use server::{
-    TestServer, alone_on_scratch, alone_with_replicas, both, is_long, is_wanted, server, setting,
+    TestServer, alone_on_scratch, alone_with_replicas, both, is_another_version, is_long,
+    is_wanted, server, setting,
 };
 pub use wait::eventually;

@@ -85,6 +85,13 @@ pub fn is_long() -> bool {
     setting::<u8>("CHANGELING_LONG") == Some(1)
 }
 
+/// Whether servers of another version than that of every day are tested: what one can do the other may not.
+pub fn is_another_version() -> bool {
+    ["CHANGELING_MYSQL_VERSION", "CHANGELING_MARIADB_VERSION"]
+        .iter()
+        .any(|name| setting::<String>(name).is_some())
+}
+
 /// A value from the environment; empty is missing.
 pub fn setting<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
