@@ -122,6 +122,7 @@ impl Endurance {
         })
     }
 }
+
 /// Whether a failure may pass by itself, so that trying again can succeed.
 pub fn may_pass(failure: &Failure) -> bool {
     is_outage(failure) || failure.is_transient() || failure.is_killed()

@@ -198,6 +198,7 @@ enum OnTrail {
     Soon,
     /// There is no trail here.
     Nothing,
+    /// The walk was cancelled while a bound was fetched.
     Cancelled,
 }
 
