@@ -10,6 +10,13 @@ DEADLINE=60 # seconds a server has to become ready or to stop
 say() { echo "testenv: $*" >&2; }
 die() { say "$*"; exit 1; }
 
+# need_room FOLDER GB: a server whose disk is full waits without end, and so would its tests
+need_room() {
+  local free
+  free=$(($(df -Pk "$1" | awk 'END { print $4 }') / 1000000))
+  [ "$free" -ge "$2" ] || die "$free GB are free in $1, $2 are needed: make room, or set CHANGELING_TESTENV_RUN to a folder on another disk"
+}
+
 own_folder() { mkdir -p "$1" && cd "$1" && pwd -P; }
 RUN=$(own_folder "${CHANGELING_TESTENV_RUN:-$HERE/run}")
 CACHE=$(own_folder "${CHANGELING_TESTENV_CACHE:-$HERE/cache}")
@@ -320,16 +327,20 @@ SQL
 
 # the options of the selected server; sets OPTIONS
 server_options() {
-  local pool=128M
-  [ "$NAME" != "$FLAVOUR-primary" ] || pool=256M
+  # seventeen logs of the size that a measured server has would fill a small disk
+  local pool=128M redo=64M
+  case $NAME in
+    *-primary) pool=256M redo=512M ;;
+    *-replica) redo=512M ;;
+  esac
   common_options "$DATA" "$SOCKET" "$DIR/tmp" "$FLAVOUR"
   OPTIONS=("${COMMON[@]}" --bind-address=127.0.0.1 --port="$PORT"
     --server-id=$((100 + OFFSET[$NAME])) --report-host=127.0.0.1 --report-port="$PORT"
     --log-bin="$DATA/binlog" --loose-binlog-format=ROW --sync-binlog=1
     --innodb-flush-log-at-trx-commit=1 --innodb-buffer-pool-size=$pool --max-connections=300)
   case $FLAVOUR in
-    mysql) OPTIONS+=(--loose-innodb-redo-log-capacity=512M --performance-schema=ON) ;;
-    mariadb) OPTIONS+=(--innodb-log-file-size=512M) ;;
+    mysql) OPTIONS+=(--loose-innodb-redo-log-capacity=$redo --performance-schema=ON) ;;
+    mariadb) OPTIONS+=(--innodb-log-file-size=$redo) ;;
   esac
   case $NAME in
     mysql-nogtid) OPTIONS+=(--gtid-mode=OFF --enforce-gtid-consistency=OFF) ;;
@@ -358,6 +369,7 @@ start() {
     die "port $PORT for $NAME is taken by another process; set CHANGELING_TESTENV_PORT (now $BASE_PORT) to the first of 30 free ports"
   fi
   if [ ! -d "$DATA" ]; then
+    need_room "$RUN" 1
     find_template
     rm -rf "$DATA.copying"
     cp -a --reflink=auto "$TEMPLATE" "$DATA.copying"
