@@ -17,6 +17,7 @@ use crate::key::{Key, hex};
 use crate::mysql::Session;
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::names::TableName;
+use crate::schema;
 
 /// The version of the checkpoint's form. A program reads its own and older ones. It grows only when an older
 /// program must not go on: fields that it does not know it leaves alone.
@@ -262,15 +263,7 @@ const TABLE_COMMENT: &str = "changeling checkpoint";
 /// # Errors
 /// What the server answered.
 pub async fn is_ours(session: &mut Session, table: &TableName) -> Result<bool> {
-    let comment: Option<String> = session
-        .first(&format!(
-            "SELECT TABLE_COMMENT FROM information_schema.TABLES \
-             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-            quote::string(&table.schema),
-            quote::string(&table.table)
-        ))
-        .await
-        .doing(|| format!("look for {table}"))?;
+    let comment = schema::comment(session, table).await?;
     Ok(comment.as_deref() == Some(TABLE_COMMENT))
 }
 

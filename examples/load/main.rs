@@ -9,6 +9,7 @@ mod resume;
 mod rivals;
 mod server;
 mod shapes;
+mod swaps;
 mod traffic;
 
 use std::path::PathBuf;
@@ -82,6 +83,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Measures what is left to do after a run was killed
     Resume(resume::ResumeArgs),
+    /// Measures what the application feels of the swap
+    Swaps(swaps::SwapsArgs),
 }
 
 /// A message for the user.
@@ -146,6 +149,7 @@ async fn main() -> Result<()> {
             }
         }
         Command::Resume(arguments) => resume::run(&target, &database, &arguments).await?,
+        Command::Swaps(arguments) => swaps::run(&target, &database, &arguments).await?,
         Command::Replay(arguments) => replay::run(&target, &database, &arguments).await?,
         Command::Bench(arguments) => bench::run(&target, &database, &arguments).await?,
     }

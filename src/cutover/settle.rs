@@ -12,6 +12,7 @@ use crate::failure::{Context, Result};
 use crate::mysql::quote::{self, OWN_DDL};
 use crate::mysql::{Server, Session};
 use crate::names::{Names, TableName};
+use crate::schema;
 
 /// How the sentry is known again: a table of its name without this comment is somebody else's, or the
 /// old table.
@@ -120,7 +121,7 @@ async fn again_and_again(server: &Server, names: &Names, owner: Ownership) -> Re
 async fn set_right(server: &Server, names: &Names, owner: &Ownership) -> Result<()> {
     let sorted = SortedNames::new(&names.original);
     let mut session = open_locker(server, TRY_PAUSE).await?;
-    let sentry = comment(&mut session, &sorted.sentry).await?;
+    let sentry = schema::comment(&mut session, &sorted.sentry).await?;
     if *owner == Ownership::Swapped {
         if sentry.is_some() {
             rename(&mut session, &sorted.sentry, &names.old).await?;
@@ -130,25 +131,16 @@ async fn set_right(server: &Server, names: &Names, owner: &Ownership) -> Result<
             let drop = format!("{OWN_DDL}DROP TABLE {}", quote::table(&sorted.sentry));
             session.execute(&drop).await?;
         }
-        if comment(&mut session, &sorted.ghost).await?.is_some() {
+        if schema::comment(&mut session, &sorted.ghost)
+            .await?
+            .is_some()
+        {
             rename(&mut session, &sorted.ghost, &names.ghost).await?;
         }
         triggers::drop_all(&mut session, &names.ghost).await?;
     }
     session.close().await;
     Ok(())
-}
-
-/// The comment of a table, if the table exists.
-async fn comment(session: &mut Session, table: &TableName) -> Result<Option<String>> {
-    session
-        .first(&format!(
-            "SELECT TABLE_COMMENT FROM information_schema.TABLES \
-             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-            quote::string(&table.schema),
-            quote::string(&table.table)
-        ))
-        .await
 }
 
 async fn rename(session: &mut Session, from: &TableName, to: &TableName) -> Result<()> {

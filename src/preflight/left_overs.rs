@@ -3,8 +3,9 @@
 use super::Requirements;
 use super::finding::{Finding, Findings};
 use crate::failure::Result;
-use crate::mysql::{Session, quote};
-use crate::names::{Names, TableName};
+use crate::mysql::Session;
+use crate::names::Names;
+use crate::schema;
 
 /// Finds them.
 ///
@@ -19,7 +20,7 @@ pub async fn check(
     let own = [&names.ghost, &names.changelog, &names.checkpoint];
     let mut left: Vec<String> = Vec::new();
     for table in own {
-        if !requirements.resumable && exists(session, table).await? {
+        if !requirements.resumable && schema::exists(session, table).await? {
             left.push(table.to_string());
         }
     }
@@ -38,7 +39,7 @@ pub async fn check(
             ),
         ));
     }
-    if exists(session, &names.old).await? {
+    if schema::exists(session, &names.old).await? {
         findings.push(Finding::refuse(
             "left-over-old",
             format!(
@@ -49,15 +50,4 @@ pub async fn check(
         ));
     }
     Ok(())
-}
-
-async fn exists(session: &mut Session, table: &TableName) -> Result<bool> {
-    let found: Option<u8> = session
-        .first(&format!(
-            "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-            quote::string(&table.schema),
-            quote::string(&table.table)
-        ))
-        .await?;
-    Ok(found.is_some())
 }

@@ -37,6 +37,18 @@ pub struct KeyColumn {
     pub kind: KeyKind,
 }
 
+impl KeyColumn {
+    /// Whether a value stands for the same in both tables. (The bytes of a string in another character set may
+    /// be those of another string.)
+    fn reads_alike(&self) -> bool {
+        let integers = ["tinyint", "smallint", "mediumint", "int", "bigint"];
+        let is_integer = |column: &Column| integers.contains(&column.data_type.as_str());
+        let (source, target) = (&self.source, &self.target);
+        is_integer(source) && is_integer(target)
+            || source.column_type == target.column_type && source.collation == target.collation
+    }
+}
+
 /// The NOT NULL unique key, with equal column sets in original and ghost, that identifies a row in both.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MigrationKey {
@@ -49,6 +61,12 @@ pub struct MigrationKey {
 }
 
 impl MigrationKey {
+    /// Whether a row of the ghost has the same key as that row of the original that it stands for, value by
+    /// value.
+    pub fn reads_alike(&self) -> bool {
+        self.columns.iter().all(KeyColumn::reads_alike)
+    }
+
     /// Chooses the key: PRIMARY if it can be, else the one with the fewest bytes.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ pub mod table;
 pub use column_map::{ColumnMap, ColumnMoves, ColumnPair};
 pub use fill::{Fill, fill};
 pub use key_cells::{key_cell_from_value, select_expression};
-pub use load::load;
+pub use load::{comment, exists, load};
 pub use migration_key::{KeyColumn, KeyKind, MigrationKey};
 pub use table::{
     Column, ForeignKey, Generated, Index, IndexColumn, IndexKind, TableDefinition, TableKind,

@@ -40,6 +40,12 @@ pub trait Settle: Send + Sync + 'static {
         false
     }
 
+    /// Takes a row over that has changed again and again: it is compared once more when nobody can write to the
+    /// original, so it need not be locked for that now. False: it is not taken.
+    fn takes_over(&self, _row: &SidedKey) -> bool {
+        false
+    }
+
     /// Whether there are such changes at all; if not, the first look is as good as any later one.
     fn replays(&self) -> bool {
         true
@@ -123,8 +129,15 @@ pub(super) async fn explain(
         settled(plan).await?;
         suspects = look.differing_of(&suspects).await?;
         if plan.leaves_changing {
-            suspects.retain(|suspect| !plan.settle.changed_again(&suspect.key));
+            // Changes are known by the original's keys.
+            let key = &plan.comparison.key;
+            let is_named = |suspect: &SidedKey| suspect.types == Side::Source || key.reads_alike();
+            suspects
+                .retain(|suspect| !(is_named(suspect) && plan.settle.changed_again(&suspect.key)));
         }
+    }
+    if !plan.leaves_changing {
+        suspects.retain(|suspect| !plan.settle.takes_over(suspect));
     }
     let mut named: Vec<String> = Vec::new();
     let count = suspects.len();

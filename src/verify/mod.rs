@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 pub use comparison::Comparison;
 pub use explain::{Mend, NoReplay, Settle};
-pub use work::VerifyPlan;
+pub use work::{CHUNK_TIME_MAX, VerifyPlan};
 
 use crate::chunk::LowWatermark;
 use crate::failure::{Context, Failure, FailureKind, Result};
@@ -154,7 +154,7 @@ pub async fn recheck(
     // Neighbours together, where that can be told: they lie on the same pages.
     let descending = plan.comparison.key.descending();
     keys.sort_by(|a, b| a.compare(b, &descending).unwrap_or(Ordering::Equal));
-    let keys: Vec<SidedKey> = keys.into_iter().map(of_original).collect();
+    let keys: Vec<SidedKey> = keys.into_iter().map(SidedKey::of_original).collect();
     let workers = controls
         .tunables
         .borrow()
@@ -229,7 +229,7 @@ async fn recheck_some(
     finish_or_kill(&plan.server, id, cancel, GRACE, work.keys(session, keys)).await
 }
 
-/// Compares the rows of these keys of the original within the cut-over: `session` holds the write locks
+/// Compares the rows of these keys within the cut-over: `session` holds the write locks
 /// of both tables, and every change is in the ghost. [`Comparison::prepare`] must have been called on it
 /// before it took the locks. Returns the rows that differ, described.
 ///
@@ -238,16 +238,15 @@ async fn recheck_some(
 pub async fn check_under_lock(
     session: &mut Session,
     comparison: &Comparison,
-    keys: &[Key],
+    keys: &[SidedKey],
 ) -> Result<Vec<String>> {
-    let keys: Vec<SidedKey> = keys.iter().cloned().map(of_original).collect();
     let mut look = Look {
         comparison,
         source: session,
         target: None,
     };
     let mut named = Vec::new();
-    for suspect in look.differing_of(&keys).await? {
+    for suspect in look.differing_of(keys).await? {
         if let Some(what) = look.describe(&suspect).await? {
             let line = format!("{} ({what})", describe_sided(&comparison.key, &suspect));
             if !named.contains(&line) {
@@ -259,11 +258,4 @@ pub async fn check_under_lock(
         }
     }
     Ok(named)
-}
-
-fn of_original(key: Key) -> SidedKey {
-    SidedKey {
-        types: Side::Source,
-        key,
-    }
 }

@@ -31,19 +31,21 @@ pub struct VerifyPlan {
     pub settle: Arc<dyn Settle>,
     /// Puts right what differs, instead of it being a difference.
     pub mend: Option<Arc<dyn Mend>>,
-    /// Rows that have changed again are left to a later comparison, rather than being locked for a moment, one
-    /// after the other (1,000 rows that change all the time: up to 3.6 s). For those who compare again what
-    /// has changed, and do without this in the end.
+    /// Rows that have changed again are left to a later comparison, rather than being taken over (see
+    /// [`Settle::takes_over`]) or locked for a moment, one after the other (1,000 rows that change all the time:
+    /// up to 3.6 s). For those who compare again what has changed, and do without this in the end.
     pub leaves_changing: bool,
     /// The bounds of the original's chunks as the copy found them, if it did.
     pub trail: Option<Arc<Trail>>,
     /// Average bytes of a row, for the size of chunks.
     pub row_bytes_estimate: u64,
+    /// No chunk is read for longer: it goes in pieces then.
+    pub chunk_time_max: Duration,
 }
 
-/// No chunk is read for longer, since each keeps a snapshot: it goes in pieces then. A chunk by the copy's bounds
-/// can have become much larger since.
-const CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
+/// What [`VerifyPlan::chunk_time_max`] is by default: each chunk that is read keeps a snapshot, and a chunk by the
+/// copy's bounds can have become much larger since.
+pub const CHUNK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What the workers of a verification share.
 pub(super) struct VerifyWork {
@@ -77,7 +79,7 @@ impl VerifyWork {
             return Ok(Some(session));
         }
         let mut session = server.session(Purpose::Verify).await?;
-        self.plan.comparison.prepare(&mut session).await?;
+        self.prepare(&mut session).await?;
         Ok(Some(session))
     }
 
@@ -123,7 +125,7 @@ impl ChunkWork for VerifyWork {
 
     async fn prepare(&self, session: &mut Session) -> Result<()> {
         self.plan.comparison.prepare(session).await?;
-        session.limit_reads(CHUNK_TIME_MAX).await
+        session.limit_reads(self.plan.chunk_time_max).await
     }
 
     async fn work(&self, session: &mut Session, chunk: &Chunk, _patient: bool) -> Result<Worked> {

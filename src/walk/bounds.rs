@@ -126,6 +126,16 @@ pub struct SidedKey {
     pub key: Key,
 }
 
+impl SidedKey {
+    /// A key with the types of the original's columns.
+    pub fn of_original(key: Key) -> SidedKey {
+        SidedKey {
+            types: Side::Source,
+            key,
+        }
+    }
+}
+
 /// The condition that a row has this key of the original.
 pub fn equals(key: &MigrationKey, side: Side, value: &Key) -> String {
     all_equal(key, side, Side::Source, value)

@@ -13,7 +13,7 @@ use crate::cutover::{self, Ownership};
 use crate::failure::{Failure, FailureKind, Result};
 use crate::history::{self, Entry, Kind, State, WayBack};
 use crate::mysql::error::ER_TABLE_EXISTS;
-use crate::mysql::{ConnectOptions, Purpose, Server, Session, quote};
+use crate::mysql::{ConnectOptions, Purpose, Server, Session};
 use crate::names::{Names, TableName};
 use crate::schema::{self, TableDefinition};
 use crate::settings::{Triggers, WhichRun};
@@ -128,7 +128,7 @@ async fn choose(
         let swapped = match run.state {
             State::Swapped => true,
             // It was killed, before or after.
-            State::Swapping => exists(session, &original.sibling(&run.old_table)).await?,
+            State::Swapping => schema::exists(session, &original.sibling(&run.old_table)).await?,
             // One before it can be taken back if it is asked for and the table is again as it left it.
             State::Altered if which.id.is_some_and(|id| id != run.id) => false,
             State::Altered => return Err(nothing_to_go_back_to(original, &run)),
@@ -164,7 +164,7 @@ async fn choose(
             last.old_table
         )));
     }
-    if !exists(session, &original.sibling(&last.old_table)).await? {
+    if !schema::exists(session, &original.sibling(&last.old_table)).await? {
         return Err(refused(format!(
             "the old table {}.{} of run {} is gone",
             original.schema, last.old_table, last.id
@@ -202,7 +202,7 @@ pub async fn free_name(session: &mut Session, names: &Names, kind: Kind) -> Resu
     candidates.push(names.helper("rev_del"));
     candidates.extend((2..=OLD_NAMES_MAX).map(|n| names.helper(&format!("rev{n}_del"))));
     for name in candidates {
-        if name != names.ghost && !exists(session, &name).await? {
+        if name != names.ghost && !schema::exists(session, &name).await? {
             return Ok(name);
         }
     }
@@ -211,17 +211,6 @@ pub async fn free_name(session: &mut Session, names: &Names, kind: Kind) -> Resu
         names.original
     ))
     .remedy("drop those that nobody needs: `changeling cleanup` lists them"))
-}
-
-async fn exists(session: &mut Session, table: &TableName) -> Result<bool> {
-    let found: Option<u8> = session
-        .first(&format!(
-            "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
-            quote::string(&table.schema),
-            quote::string(&table.table)
-        ))
-        .await?;
-    Ok(found.is_some())
 }
 
 /// What an earlier run has left beside its old table.

@@ -84,6 +84,7 @@ pub async fn compare(
         mend: None,
         trail: None,
         row_bytes_estimate: one.row_bytes_estimate,
+        chunk_time_max: verify::CHUNK_TIME_MAX,
     };
     let tunables = watch::Sender::new(Tunables {
         copy_workers: workers,

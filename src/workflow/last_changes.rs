@@ -1,7 +1,7 @@
 //! What the cut-over asks of replay, answered by the engines of this run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
@@ -18,6 +18,7 @@ use crate::replay::Replay;
 use crate::replay::backlog::Backlog;
 use crate::replay::dirty::DirtyKeys;
 use crate::verify::{self, Comparison};
+use crate::walk::bounds::SidedKey;
 
 /// How long the flush under way may take to come to its end. The application feels nothing of it.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(10);
@@ -28,6 +29,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 const MARKER_LIMIT: Duration = Duration::from_secs(20);
 /// So many of the keys changed last are compared once more under the lock: some milliseconds.
 const LAST_KEYS_MAX: usize = 100;
+/// So many rows that change all the time are compared under the lock, and not before.
+const OWED_ROWS_MAX: usize = 50;
 /// More rows than this cannot be compared within the budget.
 const EVICTED_KEYS_MAX: usize = 2000;
 
@@ -44,6 +47,8 @@ pub struct Rest {
     changes_at_marker: AtomicU64,
     prefix: String,
     comparison: Arc<Comparison>,
+    /// Rows that have changed whenever they were to be compared.
+    owed: StdMutex<Vec<SidedKey>>,
     record: Arc<Record>,
 }
 
@@ -68,6 +73,7 @@ impl Rest {
             changes_at_marker: AtomicU64::new(0),
             prefix,
             comparison,
+            owed: StdMutex::default(),
             record: run.record.clone(),
         }
     }
@@ -100,6 +106,27 @@ impl Rest {
     /// Keys that replay has changed and nobody has compared since.
     pub(super) fn replay_dirty(&self) -> &DirtyKeys {
         self.replay.dirty()
+    }
+
+    /// Takes a row over that changes all the time, if there is room and it will be compared under the lock.
+    pub(super) fn owe(&self, row: &SidedKey) -> bool {
+        if self.comparison.assigns() || !self.replay_dirty().contains(&row.key) {
+            return false;
+        }
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        if owed.contains(row) {
+            return true;
+        }
+        let has_room = owed.len() < OWED_ROWS_MAX;
+        if has_room {
+            owed.push(row.clone());
+        }
+        has_room
+    }
+
+    fn owed(&self) -> Vec<SidedKey> {
+        let owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        owed.clone()
     }
 
     /// Stops replication on the server, which is a replica, and waits until the ghost has everything:
@@ -147,7 +174,7 @@ impl Rest {
             })
     }
 
-    /// Compares the keys changed last, under the lock.
+    /// Compares the keys changed last and those that could not be compared before, under the lock.
     async fn compare_last(&self, session: &mut Session, ghost: &TableName) -> Result<()> {
         // Rows that had to go for others and are not known to be back must be looked at, all of them.
         let evicted = self.replay.evicted().look();
@@ -164,9 +191,11 @@ impl Rest {
         if self.comparison.assigns() {
             return Ok(());
         }
-        let mut keys = self.replay.keys_of_last_windows();
+        let mut last = self.replay.keys_of_last_windows();
         let kept = LAST_KEYS_MAX + evicted.keys.len();
-        keys.drain(..keys.len().saturating_sub(kept));
+        last.drain(..last.len().saturating_sub(kept));
+        let last = last.into_iter().map(SidedKey::of_original);
+        let keys: Vec<SidedKey> = self.owed().into_iter().chain(last).collect();
         if keys.is_empty() {
             return Ok(());
         }

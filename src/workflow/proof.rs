@@ -19,6 +19,7 @@ use crate::progress::Phase;
 use crate::replay::uniqueness::Uniqueness;
 use crate::settings::VerifySetting;
 use crate::verify::{self, Comparison, Settle, VerifyPlan};
+use crate::walk::bounds::SidedKey;
 use crate::walk::{Controls, Part};
 
 /// Memory for the keys of rows that change after they were compared.
@@ -42,6 +43,10 @@ impl Settle for Rest {
 
     fn changed_again(&self, key: &Key) -> bool {
         self.replay_dirty().contains(key)
+    }
+
+    fn takes_over(&self, row: &SidedKey) -> bool {
+        self.owe(row)
     }
 }
 
@@ -87,6 +92,7 @@ pub fn plan(run: &Run, prepared: &Prepared, engines: &Engines) -> VerifyPlan {
         leaves_changing: true,
         trail: Some(engines.trail.clone()),
         row_bytes_estimate: prepared.original.row_bytes_estimate,
+        chunk_time_max: verify::CHUNK_TIME_MAX,
     }
 }
 

@@ -27,6 +27,28 @@ pub async fn load(session: &mut Session, name: &TableName) -> Result<Option<Tabl
         .doing(|| format!("read the definition of {name}"))
 }
 
+/// Whether a table or view has that name.
+///
+/// # Errors
+/// What the server answered.
+pub async fn exists(session: &mut Session, name: &TableName) -> Result<bool> {
+    Ok(comment(session, name).await?.is_some())
+}
+
+/// The comment of a table or view, which tells whose it is; `None` if nothing has that name.
+///
+/// # Errors
+/// What the server answered.
+pub async fn comment(session: &mut Session, name: &TableName) -> Result<Option<String>> {
+    session
+        .first(&format!(
+            "SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE {}",
+            rows::is_table("TABLE_SCHEMA", "TABLE_NAME", name)
+        ))
+        .await
+        .doing(|| format!("look for {name}"))
+}
+
 async fn load_table(session: &mut Session, name: &TableName) -> Result<Option<TableDefinition>> {
     session.want_fresh_statistics().await?;
     let tables = rows::select(

@@ -153,7 +153,7 @@ async fn overwrite(client: Client, first: u32, stop: Arc<AtomicBool>) {
 #[tokio::test]
 async fn swaps_lose_nothing() {
     both(async |server| {
-        // `CHANGELING_SWAPS=50` for numbers that mean something.
+        // `scripts/bench swaps` measures whole runs; `CHANGELING_SWAPS=50` the protocol alone.
         let count = setting("CHANGELING_SWAPS").unwrap_or(10);
         swaps(server, protocol_of(server), count).await;
     })

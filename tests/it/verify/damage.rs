@@ -5,6 +5,7 @@ use std::sync::Arc;
 use changeling::mysql::Purpose;
 use changeling::progress::Progress;
 use changeling::verify::{self, NoReplay};
+use changeling::walk::bounds::SidedKey;
 
 use super::setup::{difference, plan, verify};
 use crate::copy::setup::{Steering, Tables};
@@ -331,6 +332,7 @@ async fn single_keys_are_looked_at_again() {
             )
             .await
         };
+        let sided: Vec<SidedKey> = keys.iter().cloned().map(SidedKey::of_original).collect();
         let locked = async || {
             let mut session = tables.server.session(Purpose::Lock).await.unwrap();
             plan.comparison.prepare(&mut session).await.unwrap();
@@ -341,7 +343,7 @@ async fn single_keys_are_looked_at_again() {
                 ))
                 .await
                 .unwrap();
-            let found = verify::check_under_lock(&mut session, &plan.comparison, &keys)
+            let found = verify::check_under_lock(&mut session, &plan.comparison, &sided)
                 .await
                 .unwrap();
             session.execute("UNLOCK TABLES").await.unwrap();

@@ -30,6 +30,7 @@ pub fn plan(tables: &Tables, settle: Arc<dyn Settle>) -> VerifyPlan {
         mend: None,
         trail: None,
         row_bytes_estimate: 100,
+        chunk_time_max: verify::CHUNK_TIME_MAX,
     }
 }
 

@@ -131,3 +131,45 @@ async fn reads_can_be_limited() {
     })
     .await;
 }
+
+/// A chunk that takes too long goes in pieces, and nothing of it is left out.
+#[tokio::test]
+async fn a_chunk_that_takes_too_long_goes_in_pieces() {
+    const ROWS: u64 = 50_000;
+    both(async |server| {
+        let db = TestDb::create(server, "pieces").await;
+        db.sql("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(200))").await;
+        let digits = "(SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 \
+                      UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+        db.sql(format!(
+            "INSERT INTO t SELECT n, REPEAT(n, 20) FROM (SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d n \
+             FROM {digits} a, {digits} b, {digits} c, {digits} d, {digits} e) numbers WHERE n < {ROWS}"
+        ))
+        .await;
+        let tables = Tables::new(&db, "ADD KEY (v)").await;
+        db.sql("INSERT INTO _t_gho SELECT * FROM t").await;
+        let compare = async |chunk_time_max: Duration| {
+            let plan = VerifyPlan {
+                chunk_time_max,
+                ..plan(&tables, Arc::new(NoReplay))
+            };
+            let progress = Arc::new(Progress::default());
+            let steering = Steering::new(2 * ROWS);
+            let (watermark, _) = watch::channel(LowWatermark::default());
+            let end = verify::run(plan, Part::All(None), steering.controls(), progress.clone(), watermark).await;
+            (end, progress.retries.get())
+        };
+        let (end, refused) = compare(verify::CHUNK_TIME_MAX).await;
+        assert_eq!((end.unwrap().rows, refused), (ROWS, 0));
+        // Some tenths of a microsecond a row, so some ten milliseconds all rows.
+        let (end, refused) = compare(Duration::from_millis(4)).await;
+        assert_eq!(end.unwrap().rows, ROWS);
+        assert!(refused > 0, "nothing took too long");
+        db.sql("DELETE FROM _t_gho WHERE id = 31415").await;
+        let (end, _) = compare(Duration::from_millis(4)).await;
+        let failure = end.unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Difference, "{failure}");
+        assert!(failure.to_string().contains("id=31415"), "{failure}");
+    })
+    .await;
+}
