@@ -61,11 +61,9 @@ pub fn sentence(status: &StatusSnapshot) -> String {
             what_next(stop)
         );
     }
-    if status.speed < 1.0 {
+    if let Some(slowed) = status.slowed() {
         return format!(
-            "It waits for nothing, but goes at {:.0} % of its speed to stay below the limits; \
-             phase {} since {}.",
-            status.speed * 100.0,
+            "It waits for nothing, but goes {slowed}; phase {} since {}.",
             status.phase,
             ago(status.phase_s)
         );

@@ -188,11 +188,8 @@ fn hindrances(status: &StatusSnapshot) -> Vec<String> {
             span(stop.for_s),
             stop.reason
         ));
-    } else if status.speed < 0.995 {
-        lines.push(format!(
-            "  at {:.0} % of its speed to stay below the limits",
-            status.speed * 100.0
-        ));
+    } else if let Some(slowed) = status.slowed() {
+        lines.push(format!("  {slowed}"));
     }
     if !status.held_by.is_empty() {
         let by = status.held_by.join(" and by ");

@@ -109,6 +109,8 @@ pub struct StatusSnapshot {
     pub cutover_attempts: u64,
     /// The copy's share of its full speed, 0 to 1.
     pub speed: f64,
+    /// How many times as long as it works the copy rests, as it was told to (`--nice-ratio`).
+    pub nice_ratio: f64,
     /// All that stops the copy, the worst first.
     pub throttled: Vec<ThrottleNow>,
     /// What is waited for.
@@ -132,4 +134,57 @@ pub struct RevertibleNow {
     pub misfits: u64,
     /// Why the last `revert` was not done.
     pub refused: Option<String>,
+}
+
+impl StatusSnapshot {
+    /// How fast the copy goes and why not faster, as it goes on from "it goes": `None` at full speed.
+    pub fn slowed(&self) -> Option<String> {
+        if self.speed >= 0.995 || !self.throttled.is_empty() {
+            return None;
+        }
+        let rests = || {
+            format!(
+                "nice-ratio has it rest {} times as long as it works",
+                self.nice_ratio
+            )
+        };
+        let told = 1.0 / (1.0 + self.nice_ratio);
+        let why = match (self.nice_ratio > 0.0, self.speed < told - 0.005) {
+            (true, false) => rests(),
+            (true, true) => format!("{}, and more to stay below the limits", rests()),
+            (false, _) => "it stays below the limits".to_string(),
+        };
+        Some(format!(
+            "at {:.0} % of its speed: {why}",
+            self.speed * 100.0
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::tests::snapshot;
+
+    #[test]
+    fn a_slow_copy_says_why() {
+        let told = |speed: f64, nice_ratio: f64| {
+            let mut status = snapshot();
+            (status.speed, status.nice_ratio) = (speed, nice_ratio);
+            status.slowed()
+        };
+        assert_eq!(told(1.0, 0.0), None);
+        let limits = told(0.46, 0.0).unwrap();
+        assert_eq!(limits, "at 46 % of its speed: it stays below the limits");
+        let nice = told(0.25, 3.0).unwrap();
+        assert_eq!(
+            nice,
+            "at 25 % of its speed: nice-ratio has it rest 3 times as long as it works"
+        );
+        let both = told(0.1, 3.0).unwrap();
+        assert!(both.starts_with(&nice.replace("25", "10")), "{both}");
+        assert!(
+            both.ends_with("as it works, and more to stay below the limits"),
+            "{both}"
+        );
+    }
 }

@@ -335,6 +335,7 @@ impl StatusSource {
                 .clone(),
             cutover_attempts: progress.cutover_attempts.get(),
             speed: self.speed(),
+            nice_ratio: self.tunables.borrow().nice_ratio,
             throttled: self.throttled(now),
             waits: self.waits(phase, now),
             postponed: self.tunables.borrow().postpone_cutover,

@@ -135,8 +135,11 @@ pub fn status_text(status: &StatusSnapshot) -> String {
         line("binlog", format!("{}{kept}", status.position));
     }
     match status.throttled.as_slice() {
-        [] if status.speed < 1.0 => line("speed", format!("{:.0} %", status.speed * 100.0)),
-        [] => {}
+        [] => {
+            if let Some(slowed) = status.slowed() {
+                line("speed", slowed);
+            }
+        }
         stops => {
             for stop in stops {
                 line(

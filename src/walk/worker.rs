@@ -106,12 +106,18 @@ impl<W: ChunkWork> Worker<W> {
         ((workers as f64 * share).ceil() as usize).clamp(1, WORKERS_MAX)
     }
 
-    /// Rests after a chunk, in proportion to its time.
+    /// Rests after a chunk, in proportion to its time; not when there are no more.
     async fn rest(&self, took: Duration) {
         let ratio = self.controls.pace.borrow().nice_ratio;
-        if ratio > 0.0 && ratio.is_finite() {
+        let was_last = match self.chunks.try_lock() {
+            Ok(chunks) => chunks.is_closed() && chunks.is_empty(),
+            // Somebody waits for one.
+            Err(_) => false,
+        };
+        if ratio > 0.0 && ratio.is_finite() && !was_last {
             tokio::select! {
                 () = tokio::time::sleep(took.mul_f64(ratio.min(1000.0))) => {}
+                () = self.exhausted.cancelled() => {}
                 () = self.controls.cancel.cancelled() => {}
             }
         }

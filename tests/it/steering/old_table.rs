@@ -1,15 +1,14 @@
 //! The old table, dropped later and paced.
 
+use changeling::mysql::Server;
+
 use super::Migration;
 use crate::support::{Client, Program, TestDb, TestServer, both, is_wanted, server};
 
 /// The end of the binlog.
 async fn end_of_binlog(client: &Client, server: &TestServer) -> (String, u64) {
-    let sql = match server.is_mariadb() {
-        true => "SHOW MASTER STATUS",
-        false => "SHOW BINARY LOG STATUS",
-    };
-    let row: mysql_async::Row = client.one(sql).await;
+    let server = Server::connect(server.options()).await.unwrap();
+    let row: mysql_async::Row = client.one(server.facts().binary_log_status()).await;
     (row.get(0).unwrap(), row.get(1).unwrap())
 }
 

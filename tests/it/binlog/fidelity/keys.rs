@@ -36,12 +36,17 @@ async fn keys_are_the_same_cells_from_binlog_and_query() {
             ("VARCHAR(6) CHARACTER SET utf16", "'ab'"),
         ];
         if server.is_mariadb() {
-            kinds.extend([
+            let types = TestDb::create(server, "types").await;
+            for kind in [
                 ("UUID", "'123e4567-e89b-12d3-a456-426614174000'"),
                 ("UUID", "'00112233-4455-4677-8899-aabbccddee00'"),
                 ("INET6", "'2001:db8::'"),
                 ("INET4", "'1.2.3.0'"),
-            ]);
+            ] {
+                if types.knows_type(kind.0).await {
+                    kinds.push(kind);
+                }
+            }
         }
         // A key has at most 16 columns.
         for kinds in kinds.chunks(15) {
