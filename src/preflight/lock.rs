@@ -90,19 +90,27 @@ impl MigrationLock {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = cancel.cancelled() => return Ok(()),
             }
-            match self.look().await {
+            match self.ensure().await {
                 Ok(()) => endurance = Endurance::default(),
-                Err(failure) if failure.kind() == FailureKind::Refused => {
-                    return Err(failure
-                        .kind_is(FailureKind::Interrupted)
-                        .doing("the connection that kept other runs away was lost"));
-                }
                 Err(failure) => {
                     if !endurance.endure(failure, cancel).await? {
                         return Ok(());
                     }
                 }
             }
+        }
+    }
+
+    /// Makes sure that the lock is held now; takes it again when its connection was lost.
+    ///
+    /// # Errors
+    /// [`FailureKind::Interrupted`] if another run has taken it meanwhile; what the server answered.
+    pub async fn ensure(&self) -> Result<()> {
+        match self.look().await {
+            Err(failure) if failure.kind() == FailureKind::Refused => Err(failure
+                .kind_is(FailureKind::Interrupted)
+                .doing("the connection that kept other runs away was lost")),
+            looked => looked,
         }
     }
 

@@ -1,19 +1,22 @@
 //! What the cut-over asks of replay, answered by the engines of this run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
-use super::run::Run;
+use super::run::{Run, stopped};
 use crate::changelog;
 use crate::cutover::{LastChanges, Readiness};
 use crate::failure::{Context, ErrorClass, Failure, FailureKind, Result};
+use crate::mysql::retry::enduring;
 use crate::mysql::{Purpose, Server, Session};
 use crate::names::{Names, TableName};
 use crate::pace::Pace;
+use crate::preflight::MigrationLock;
 use crate::replay::Replay;
 use crate::replay::backlog::Backlog;
 use crate::replay::dirty::DirtyKeys;
@@ -50,6 +53,9 @@ pub struct Rest {
     /// Rows that have changed whenever they were to be compared.
     owed: StdMutex<Vec<SidedKey>>,
     record: Arc<Record>,
+    stop: CancellationToken,
+    /// No swap without it, if there is one.
+    lock: OnceLock<MigrationLock>,
 }
 
 impl Rest {
@@ -75,7 +81,16 @@ impl Rest {
             comparison,
             owed: StdMutex::default(),
             record: run.record.clone(),
+            stop: run.stop.clone(),
+            lock: OnceLock::new(),
         }
+    }
+
+    /// From now on a swap is only begun while this lock is held: its loss is noticed within some seconds
+    /// otherwise, and another run may be at the ghost by then.
+    pub fn swaps_under(&self, lock: MigrationLock) {
+        // There is one lock to a run.
+        let _ = self.lock.set(lock);
     }
 
     async fn marker_session(&self) -> Result<Session> {
@@ -218,6 +233,10 @@ impl LastChanges for Rest {
     }
 
     async fn quiesce(&self) -> Result<()> {
+        if let Some(lock) = self.lock.get() {
+            let ensured = enduring(&self.stop, || lock.ensure()).await?;
+            ensured.ok_or_else(stopped)?;
+        }
         let mut slot = self.marker_session.lock().await;
         if slot.is_none() {
             *slot = Some(self.marker_session().await?);

@@ -223,6 +223,7 @@ async fn through_the_ghost(
     scan_duplicates(run, &prepared).await?;
     run.check_stop()?;
     let engines = engines::start(run, &prepared, desk.controller.source(), group).await?;
+    engines.rest.swaps_under(approved.lock.clone());
     let status = desk.controller.source();
     status.attach(engines.throttle.clone());
     let key = prepared.key.clone();

@@ -92,6 +92,24 @@ impl Field {
         .await;
     }
 
+    /// Waits until a checkpoint is written that was begun after now.
+    pub async fn checkpoints_pass(&self) {
+        let written = async || -> Option<String> {
+            let sql = format!(
+                "SELECT CAST(last_update AS CHAR) FROM {}._t_ghk",
+                self.db.name
+            );
+            self.db.rows(&sql).await.pop()
+        };
+        for _ in 0..2 {
+            let before = written().await;
+            eventually(PATIENCE, "a checkpoint is written", async || {
+                (written().await != before).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Ends the writer, and compares on the server where the tables are now.
     pub async fn assert_exact(self, on: &'static TestServer) {
         self.commits_pass().await;
