@@ -35,6 +35,7 @@ async fn a_purged_binlog_is_said_and_the_ghost_put_right() {
             let field = Field::start(server).await;
             let mut live = field.program(server).spawn();
             live.printed(&format!("entering phase `{phase}`")).await;
+            field.slow_down().await;
             // Before there is one, a run begins anew.
             field.checkpoints_pass().await;
             live.kill().await;
