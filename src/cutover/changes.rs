@@ -34,11 +34,11 @@ pub trait LastChanges: Sync {
     /// A transient failure if it has not come by `deadline`; anything else ends the run.
     fn receive_all(&self, deadline: Instant) -> impl Future<Output = Result<()>> + Send;
 
-    /// Lets the appliers finish what they are at and suspends them, so that none of our own sessions
+    /// Makes sure that this run may still swap, lets the appliers finish what they are at and suspends them, so that none of our own sessions
     /// holds or asks for a lock on original or ghost. Changes are still received.
     ///
     /// # Errors
-    /// What made an applier fail.
+    /// What made an applier fail; another run that has taken this one's place.
     fn quiesce(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Writes a marker into the binlog (by another session than the one that holds the lock) and waits

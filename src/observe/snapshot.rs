@@ -137,7 +137,8 @@ pub struct RevertibleNow {
 }
 
 impl StatusSnapshot {
-    /// How fast the copy goes and why not faster, as it goes on from "it goes": `None` at full speed.
+    /// How fast the copy goes and why not faster, as it goes on from "it goes": `None` at full speed, and while
+    /// it is stopped.
     pub fn slowed(&self) -> Option<String> {
         if self.speed >= 0.995 || !self.throttled.is_empty() {
             return None;

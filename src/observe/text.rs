@@ -134,20 +134,14 @@ pub fn status_text(status: &StatusSnapshot) -> String {
         });
         line("binlog", format!("{}{kept}", status.position));
     }
-    match status.throttled.as_slice() {
-        [] => {
-            if let Some(slowed) = status.slowed() {
-                line("speed", slowed);
-            }
-        }
-        stops => {
-            for stop in stops {
-                line(
-                    "stopped",
-                    format!("{} (for {})", stop.reason, span(stop.for_s)),
-                );
-            }
-        }
+    if let Some(slowed) = status.slowed() {
+        line("speed", slowed);
+    }
+    for stop in &status.throttled {
+        line(
+            "stopped",
+            format!("{} (for {})", stop.reason, span(stop.for_s)),
+        );
     }
     for wait in &status.waits {
         let whom = wait

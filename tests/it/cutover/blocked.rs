@@ -45,7 +45,7 @@ async fn a_long_transaction_stalls_nobody_for_long() {
         let stalls: Vec<Duration> = failed.iter().map(|attempt| attempt.stall).collect();
         let total: Duration = stalls.iter().sum();
         let beats = field.end_probe().await;
-        let slow = beats.iter().map(|beat| beat.took);
+        let slow = beats.iter().copied();
         let slow: Vec<Duration> = slow.filter(|took| *took > FELT).collect();
         println!(
             "{}: held for {seconds} s, stalls of failed attempts by our clock {total:?} in all; of the \
@@ -54,7 +54,7 @@ async fn a_long_transaction_stalls_nobody_for_long() {
             server.name,
             slow.len(),
             slow.iter().sum::<Duration>(),
-            beats.iter().map(|beat| beat.took).max(),
+            beats.iter().max(),
         );
         assert!(!failed.is_empty());
         assert!(failed.iter().all(|attempt| !attempt.blockers.is_empty()));

@@ -167,7 +167,7 @@ pub struct Field {
     generation: AtomicU32,
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<BTreeMap<u32, u32>>>,
-    probe: Option<JoinHandle<Vec<Beat>>>,
+    probe: Option<JoinHandle<Vec<Duration>>>,
 }
 
 impl Field {
@@ -274,16 +274,15 @@ impl Field {
     }
 
     /// Ends the writers and compares the surviving table with what they know. Returns what the probe saw.
-    pub async fn assert_nothing_lost(&mut self) -> Vec<Beat> {
+    pub async fn assert_nothing_lost(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let mut expected = BTreeMap::new();
         for writer in self.writers.drain(..) {
             expected.extend(writer.await.expect("a writer"));
         }
-        let beats = match self.probe.take() {
-            Some(probe) => probe.await.expect("the probe"),
-            None => Vec::new(),
-        };
+        if let Some(probe) = self.probe.take() {
+            probe.await.expect("the probe");
+        }
         let rows: Vec<(u32, u32)> = self.db.rows("SELECT id, v FROM t WHERE id > 0").await;
         let found: BTreeMap<u32, u32> = rows.into_iter().collect();
         let lost: Vec<_> = expected
@@ -293,11 +292,10 @@ impl Field {
             .collect();
         assert!(lost.is_empty(), "acknowledged, but not there: {lost:?}");
         assert_eq!(found, expected);
-        beats
     }
 
-    /// Ends the probe and returns what it saw.
-    pub async fn end_probe(&mut self) -> Vec<Beat> {
+    /// Ends the probe and returns how long each of its updates took.
+    pub async fn end_probe(&mut self) -> Vec<Duration> {
         self.stop.store(true, Ordering::SeqCst);
         self.probe
             .take()
@@ -393,23 +391,13 @@ async fn acknowledged(client: &Client, sql: &str) {
     }
 }
 
-/// One update of the probe.
-#[derive(Clone, Copy)]
-pub struct Beat {
-    pub since: Instant,
-    pub took: Duration,
-}
-
-/// Updates one row every five milliseconds.
-pub async fn probe(client: Client, stop: Arc<AtomicBool>) -> Vec<Beat> {
+/// Updates one row every five milliseconds; how long each took.
+async fn probe(client: Client, stop: Arc<AtomicBool>) -> Vec<Duration> {
     let mut beats = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         let since = Instant::now();
         acknowledged(&client, "UPDATE t SET v = v + 1 WHERE id = 0").await;
-        beats.push(Beat {
-            since,
-            took: since.elapsed(),
-        });
+        beats.push(since.elapsed());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     beats

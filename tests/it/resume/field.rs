@@ -92,16 +92,6 @@ impl Field {
         .await;
     }
 
-    /// From the chunk under way on, copy and comparison rest for a hundred times as long as they work: what comes
-    /// next finds them where they are.
-    pub async fn slow_down(&self) {
-        Program::new(["ctl", "--database", &self.db.name, "--table", "t"])
-            .args(["set", "nice-ratio", "100"])
-            .run()
-            .await
-            .expect_code(0);
-    }
-
     /// Waits until a checkpoint is written that was begun after now.
     pub async fn checkpoints_pass(&self) {
         let written = async || -> Option<String> {

@@ -10,7 +10,7 @@ mod verification;
 
 use std::future::Future;
 
-use crate::support::{TestServer, alone_on_scratch, is_wanted, server};
+use crate::support::{Program, TestDb, TestServer, alone_on_scratch, is_wanted, server};
 
 /// Runs `test` on a server of each flavour that may be killed, purged and restarted.
 async fn on_scratch<F: Future<Output = ()>>(test: impl Fn(&'static TestServer) -> F) {
@@ -20,4 +20,14 @@ async fn on_scratch<F: Future<Output = ()>>(test: impl Fn(&'static TestServer) -
             test(server(name)).await;
         }
     }
+}
+
+/// From the chunk under way on, copy and comparison of `t` rest for a hundred times as long as they work: what comes
+/// next finds them where they are.
+async fn slow_down(db: &TestDb) {
+    Program::new(["ctl", "--database", &db.name, "--table", "t"])
+        .args(["set", "nice-ratio", "100"])
+        .run()
+        .await
+        .expect_code(0);
 }

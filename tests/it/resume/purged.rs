@@ -1,7 +1,7 @@
 //! The binlog behind the checkpoint is gone: said at once, and the ghost can be put right.
 
 use super::field::Field;
-use super::on_scratch;
+use super::{on_scratch, slow_down};
 use crate::support::wait::PATIENCE;
 use crate::support::{Client, eventually};
 
@@ -35,7 +35,7 @@ async fn a_purged_binlog_is_said_and_the_ghost_put_right() {
             let field = Field::start(server).await;
             let mut live = field.program(server).spawn();
             live.printed(&format!("entering phase `{phase}`")).await;
-            field.slow_down().await;
+            slow_down(&field.db).await;
             // Before there is one, a run begins anew.
             field.checkpoints_pass().await;
             live.kill().await;

@@ -5,6 +5,7 @@ use changeling::key::Key;
 use changeling::row::Cell;
 
 use super::field::Field;
+use super::slow_down;
 use crate::support::wait::PATIENCE;
 use crate::support::{Program, TestDb, TestServer, both, eventually};
 
@@ -45,16 +46,11 @@ fn program(db: &TestDb) -> Program {
         .args(["--max-lag=1h", "--checkpoint-interval=200ms"])
 }
 
-/// Kills a run of the quiet table when some of its rows are compared; how many its checkpoint claims. From the
-/// first chunk on the comparison rests for a hundred times as long as it works, so that the kill is in time.
+/// Kills a run of the quiet table when some of its rows are compared; how many its checkpoint claims.
 async fn killed_half_way(db: &TestDb) -> u64 {
     let mut live = program(db).spawn();
     live.printed("entering phase `verify`").await;
-    Program::new(["ctl", "--database", &db.name, "--table", "t"])
-        .args(["set", "nice-ratio", "100"])
-        .run()
-        .await
-        .expect_code(0);
+    slow_down(db).await;
     eventually(PATIENCE, "some of the rows are compared", async || {
         compared(db).await.filter(|rows| *rows >= ROWS / 20)
     })
